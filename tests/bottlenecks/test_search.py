@@ -1,0 +1,68 @@
+"""The exact nearest code against brute force in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vqkit.bottlenecks import nearest_code, search
+
+
+def squared_distances(z: Tensor, codebook: Tensor) -> Tensor:
+    return (z.double()[:, None] - codebook.double()).square().sum(2)
+
+
+@pytest.mark.parametrize(("n", "k", "dim"), [(1, 1, 1), (7, 5, 3), (1000, 64, 8), (300, 513, 32)])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_it_is_the_nearest_within_rounding(n: int, k: int, dim: int, offset: float) -> None:
+    z, codebook = torch.randn(n, dim) + offset, torch.randn(k, dim) + offset
+    distances = squared_distances(z, codebook)
+    chosen = nearest_code(z, codebook)
+    assert chosen.shape == (n,) and chosen.dtype == torch.int64
+    excess = distances.gather(1, chosen[:, None])[:, 0] - distances.min(1).values
+    assert excess.max() < 1e-5 * (1 + z.square().sum(1).max())
+    assert (chosen == distances.argmin(1)).float().mean() > 0.995
+
+
+def test_it_is_exact_where_float32_is() -> None:
+    z, codebook = torch.randint(-8, 9, (500, 4)).float(), torch.randint(-8, 9, (60, 4)).float()
+    assert torch.equal(nearest_code(z, codebook), squared_distances(z, codebook).argmin(1))
+
+
+def test_ties_go_to_the_lowest_index() -> None:
+    codes = torch.randn(5, 3)
+    assert torch.equal(nearest_code(codes, codes.repeat(4, 1)), torch.arange(5))
+    assert torch.equal(nearest_code(torch.zeros(9, 3), torch.zeros(33, 3)), torch.zeros(9, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("scores", [1, 7, 32, 33, 64, 100, 31 * 32])
+def test_tiles_do_not_show(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    z, codebook = torch.randint(-9, 10, (31, 4)).float(), torch.randint(-9, 10, (32, 4)).float()
+    whole = nearest_code(z, codebook)
+    monkeypatch.setattr(search, "_TILE_SCORES", scores)
+    assert torch.equal(nearest_code(z, codebook), whole)
+
+
+def test_one_code_wins_everything() -> None:
+    assert torch.equal(nearest_code(torch.randn(6, 2), torch.randn(1, 2)), torch.zeros(6, dtype=torch.int64))
+
+
+def test_no_vectors_have_no_codes() -> None:
+    chosen = nearest_code(torch.zeros(0, 2), torch.randn(3, 2))
+    assert chosen.shape == (0,) and chosen.dtype == torch.int64
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_precisions_are_computed_in_float32(dtype: torch.dtype) -> None:
+    z, codebook = torch.randn(200, 8).to(dtype), torch.randn(400, 8)
+    wanted = nearest_code(z.float(), codebook)
+    assert torch.equal(nearest_code(z, codebook), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nearest_code(z, codebook), wanted)
+
+
+@pytest.mark.parametrize(("z", "codebook"), [((3, 4), (5, 3)), ((3, 4, 1), (5, 4)), ((4,), (5, 4)), ((3, 4), (4,))])
+def test_wrong_shapes_are_refused(z: tuple[int, ...], codebook: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        nearest_code(torch.zeros(z), torch.zeros(codebook))

@@ -1,0 +1,284 @@
+"""What every bottleneck promises, held to every member."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vqkit.bottlenecks import Bottleneck, EMAVectorQuantizer, Identity, Latent, Quantizer, VectorQuantizer
+
+DIM, BATCH = 6, 3
+MEMBERS: dict[str, Callable[[], Bottleneck]] = {  # a new bottleneck is one more line
+    "identity": lambda: Identity(DIM),
+    "vector": lambda: VectorQuantizer(DIM, 20),
+    "ema vector": lambda: EMAVectorQuantizer(DIM, 20),
+}
+QUANTIZERS = {name: make for name, make in MEMBERS.items() if isinstance(make(), Quantizer)}
+GRIDS = [(10,), (4, 5), (2, 3, 4)]
+MEMORY_FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def of_grid(grid: tuple[int, ...], batch: int = BATCH, seed: int = 0) -> Tensor:
+    return torch.randn(batch, DIM, *grid, generator=torch.Generator().manual_seed(seed))
+
+
+def half_masked(grid: tuple[int, ...]) -> Tensor:
+    """The first half of the first grid dimension is real; the last sample is real everywhere."""
+    mask = torch.ones(BATCH, *grid, dtype=torch.bool)
+    mask[:-1, grid[0] // 2 :] = False
+    return mask
+
+
+def state(bottleneck: Bottleneck) -> dict[str, Tensor]:
+    return copy.deepcopy(bottleneck.state_dict())
+
+
+def assert_same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+
+
+def assert_same_latent(a: Latent, b: Latent) -> None:
+    assert torch.equal(a.z, b.z) and torch.equal(a.loss, b.loss)
+    assert torch.equal(a.kl.nan_to_num(-1), b.kl.nan_to_num(-1))
+    assert (a.indices is None) == (b.indices is None) and (a.indices is None or torch.equal(a.indices, b.indices))
+
+
+def trained(make: Callable[[], Bottleneck]) -> Bottleneck:
+    """After some updates, in training mode."""
+    bottleneck = make()
+    for seed in range(3):
+        bottleneck(of_grid((4, 5), seed=100 + seed))
+        bottleneck.update()
+    return bottleneck
+
+
+@pytest.fixture(params=MEMBERS)
+def bottleneck(request: pytest.FixtureRequest) -> Bottleneck:
+    torch.manual_seed(0)
+    return trained(MEMBERS[request.param])
+
+
+@pytest.fixture(params=QUANTIZERS)
+def quantizer(request: pytest.FixtureRequest) -> Quantizer:
+    torch.manual_seed(0)
+    return trained(QUANTIZERS[request.param])  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_result_has_its_fields_and_shapes(bottleneck: Bottleneck, grid: tuple[int, ...]) -> None:
+    z_e = of_grid(grid).requires_grad_()
+    latent = bottleneck(z_e)
+    assert isinstance(latent, Latent)
+    assert latent.z.shape == z_e.shape and latent.z.dtype == torch.float32 and latent.z.requires_grad
+    assert latent.loss.shape == () and bool(latent.loss.isfinite())
+    assert latent.kl.shape == (BATCH,) and not latent.kl.requires_grad
+    if isinstance(bottleneck, Quantizer):
+        assert latent.indices is not None and latent.indices.dtype == torch.int64
+        assert latent.indices.shape == (BATCH, len(bottleneck.codebook_sizes), *grid)
+    else:
+        assert latent.indices is None
+    for name, value in latent.stats.items():
+        assert value.shape == () and not value.requires_grad and bool(value.isfinite()), name
+
+
+def test_a_gradient_reaches_the_encoder(bottleneck: Bottleneck) -> None:
+    z_e = of_grid((4, 5)).requires_grad_()
+    latent = bottleneck(z_e)
+    (latent.z.sum() + latent.loss).backward()
+    assert z_e.grad is not None and bool(z_e.grad.isfinite().all()) and bool((z_e.grad != 0).any())
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_lookup_is_z_to_the_bit(quantizer: Quantizer, grid: tuple[int, ...]) -> None:
+    latent = quantizer.eval()(of_grid(grid))
+    assert latent.indices is not None
+    z = quantizer.lookup(latent.indices)
+    assert z.shape == latent.z.shape and torch.equal(z, latent.z)
+
+
+def test_training_and_evaluation_choose_the_same(quantizer: Quantizer) -> None:
+    z_e = of_grid((4, 5))
+    training, evaluation = quantizer.train()(z_e), quantizer.eval()(z_e)
+    assert torch.equal(training.indices, evaluation.indices) and torch.equal(training.z, evaluation.z)
+
+
+def test_a_sample_does_not_depend_on_its_batch(bottleneck: Bottleneck) -> None:
+    z_e = of_grid((4, 5))
+    whole, one = bottleneck.eval()(z_e), bottleneck.eval()(z_e[1:2])
+    torch.testing.assert_close(whole.z[1:2], one.z, atol=0, rtol=0)
+    torch.testing.assert_close(whole.kl[1:2], one.kl, equal_nan=True)
+    if isinstance(bottleneck, Quantizer):
+        assert torch.equal(whole.indices[1:2], one.indices)
+
+
+@pytest.mark.parametrize("grid", GRIDS[1:])
+def test_the_memory_format_changes_nothing(bottleneck: Bottleneck, grid: tuple[int, ...]) -> None:
+    z_e = of_grid(grid)
+    last = z_e.contiguous(memory_format=MEMORY_FORMATS[len(grid)])
+    torch.testing.assert_close(bottleneck.eval()(z_e)[:2], bottleneck.eval()(last)[:2])
+    other = bottleneck(last)
+    if other.indices is not None:
+        assert torch.equal(bottleneck(z_e).indices, other.indices)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("training", [True, False])
+def test_every_precision_gives_indices_within_the_codebook(
+    quantizer: Quantizer, dtype: torch.dtype, training: bool
+) -> None:
+    quantizer.train(training)
+    z_e = of_grid((4, 5)).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
+        latent = quantizer(z_e)
+        looked_up = quantizer.lookup(latent.indices)
+    assert latent.indices.dtype == torch.int64 and latent.z.dtype == latent.loss.dtype == torch.float32
+    for symbols, size in zip(latent.indices.unbind(1), quantizer.codebook_sizes, strict=True):
+        assert int(symbols.min()) >= 0 and int(symbols.max()) < size
+    assert torch.equal(looked_up, latent.z)
+    assert torch.equal(latent.indices, quantizer(z_e.float()).indices)  # computed in float32, whatever comes in
+    quantizer.update()
+    assert all(value.isfinite().all() for value in quantizer.state_dict().values())
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_padding_counts_nowhere(bottleneck: Bottleneck, grid: tuple[int, ...]) -> None:
+    other, mask, z_e = copy.deepcopy(bottleneck), half_masked(grid), of_grid(grid)
+    padding = ~mask.unsqueeze(1).expand_as(z_e)
+    junk = torch.where(padding, 1e3, z_e)
+    a, b = bottleneck(z_e, mask), other(junk, mask)
+    torch.testing.assert_close(a.loss, b.loss, atol=0, rtol=0)
+    torch.testing.assert_close(a.kl, b.kl, atol=0, rtol=0, equal_nan=True)
+    torch.testing.assert_close(a.z[~padding], b.z[~padding], atol=0, rtol=0)
+    for each in (bottleneck, other):
+        each.update()
+    assert_same_state(bottleneck.state_dict(), other.state_dict())
+    after, again = bottleneck(z_e, mask), other(z_e, mask)
+    assert_same_latent(after, again)
+    torch.testing.assert_close(after.stats, again.stats, atol=0, rtol=0)
+
+
+def test_a_full_mask_is_no_mask(bottleneck: Bottleneck) -> None:
+    z_e = of_grid((4, 5))
+    masked, plain = bottleneck(z_e, torch.ones(BATCH, 4, 5, dtype=torch.bool)), bottleneck(z_e)
+    torch.testing.assert_close(masked[:3], plain[:3], equal_nan=True)
+
+
+def test_the_loss_of_a_masked_batch_is_that_of_its_real_part(bottleneck: Bottleneck) -> None:
+    z_e = of_grid((4, 5))
+    mask = torch.zeros(BATCH, 4, 5, dtype=torch.bool)
+    mask[:, :2] = True
+    torch.testing.assert_close(bottleneck(z_e, mask).loss, bottleneck(z_e[:, :, :2]).loss)
+
+
+def test_a_step_of_padding_alone_is_survived(bottleneck: Bottleneck) -> None:
+    for seed in range(20):
+        latent = bottleneck(of_grid((4, 5), seed=seed), torch.zeros(BATCH, 4, 5, dtype=torch.bool))
+        assert latent.loss.item() == 0
+        bottleneck.update()
+    assert all(value.isfinite().all() for value in bottleneck.state_dict().values())
+
+
+def test_the_state_survives_saving(request: pytest.FixtureRequest, bottleneck: Bottleneck) -> None:
+    other = MEMBERS[request.node.callspec.params["bottleneck"]]()
+    other.load_state_dict(state(bottleneck))
+    z_e = of_grid((4, 5))
+    assert_same_latent(bottleneck(z_e), other(z_e))
+    for each in (bottleneck, other):
+        each.update()
+    assert_same_state(bottleneck.state_dict(), other.state_dict())
+
+
+def test_kl_is_the_log_of_the_alphabet_for_each_position_that_counts(quantizer: Quantizer) -> None:
+    nats = sum(math.log(size) for size in quantizer.codebook_sizes)
+    torch.testing.assert_close(quantizer(of_grid((4, 5))).kl, torch.full((BATCH,), 20 * nats))
+    masked = quantizer(of_grid((4, 5)), half_masked((4, 5))).kl
+    torch.testing.assert_close(masked, torch.tensor([10.0, 10.0, 20.0]) * nats)
+
+
+def test_kl_is_undefined_without_a_posterior() -> None:
+    latent = Identity(DIM)(of_grid((4, 5)))
+    assert bool(latent.kl.isnan().all()) and float(latent.loss) == 0
+
+
+def test_the_wrong_dimension_is_refused_by_name(bottleneck: Bottleneck) -> None:
+    with pytest.raises(ValueError, match=rf"\[2, {DIM + 1}, 4, 5\].*\[B, {DIM}, \*grid\]"):
+        bottleneck(torch.zeros(2, DIM + 1, 4, 5))
+    with pytest.raises(ValueError, match=r"\*grid"):
+        bottleneck(torch.zeros(2, DIM))
+
+
+def test_evaluation_changes_nothing(bottleneck: Bottleneck) -> None:
+    bottleneck.eval()
+    before = state(bottleneck)
+    for seed in range(3):
+        bottleneck(of_grid((4, 5), seed=seed))
+        bottleneck.update()
+    assert_same_state(before, bottleneck.state_dict())
+
+
+def test_a_forward_changes_nothing_before_the_update(quantizer: Quantizer) -> None:
+    before, z_e = state(quantizer), of_grid((4, 5))
+    first, second = quantizer(z_e), quantizer(z_e)
+    assert_same_latent(first, second)
+    assert_same_state(before, quantizer.state_dict())
+    quantizer.update()
+    assert any(not torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
+
+
+def test_an_update_uses_what_was_seen_once(quantizer: Quantizer) -> None:
+    quantizer(of_grid((4, 5)))
+    quantizer.update()
+    before = state(quantizer)
+    quantizer.update()
+    assert_same_state(before, quantizer.state_dict())
+
+
+def test_two_half_batches_are_one_batch(quantizer: Quantizer) -> None:
+    other = copy.deepcopy(quantizer)
+    for seed in range(3):
+        z_e = of_grid((4, 5), batch=4, seed=seed)
+        quantizer(z_e)
+        for half in z_e.split(2):
+            other(half)
+        for each in (quantizer, other):
+            each.update()
+        torch.testing.assert_close(quantizer.state_dict(), other.state_dict())
+
+
+def test_assignment_is_a_distribution_whose_mode_is_the_index(quantizer: Quantizer) -> None:
+    z_e = of_grid((4, 5))
+    log_p = quantizer.assignment(z_e)
+    size = max(quantizer.codebook_sizes)
+    assert log_p.shape == (BATCH, len(quantizer.codebook_sizes), size, 4, 5)
+    torch.testing.assert_close(log_p.exp().sum(2), torch.ones(BATCH, len(quantizer.codebook_sizes), 4, 5))
+    assert torch.equal(log_p.argmax(2), quantizer.eval()(z_e).indices)
+
+
+def test_assignment_falls_with_the_distance(quantizer: Quantizer) -> None:
+    z_e = of_grid((3,)).requires_grad_()
+    quantizer.assignment(z_e).exp().square().sum().backward()
+    assert z_e.grad is not None and bool(z_e.grad.isfinite().all()) and bool((z_e.grad != 0).any())
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("name", MEMBERS)
+def test_sampling_from_the_training_prior_gives_codes_of_the_codebook_or_is_refused(
+    name: str, grid: tuple[int, ...]
+) -> None:
+    bottleneck = MEMBERS[name]().eval()
+    if name not in QUANTIZERS:
+        with pytest.raises(ValueError, match="no prior to sample from"):
+            bottleneck.sample(BATCH, grid)
+        return
+    z = bottleneck.sample(BATCH, grid, torch.Generator().manual_seed(3))
+    assert z.shape == (BATCH, DIM, *grid)
+    assert torch.equal(bottleneck(z).z, z)  # each vector is a code, so quantizing changes nothing
+    assert torch.equal(z, bottleneck.sample(BATCH, grid, torch.Generator().manual_seed(3)))
+    assert len(z.movedim(1, -1).reshape(-1, DIM).unique(dim=0)) > 1

@@ -1,0 +1,100 @@
+"""A constructor is its config, for every public part of a model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from vqkit import autoencoders, bottlenecks, likelihoods, priors
+from vqkit import nn as vqkit_nn
+from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
+from vqkit.bottlenecks import EMAVectorQuantizer, Identity, VectorQuantizer
+from vqkit.checkpoint import build, config_of
+from vqkit.likelihoods import Categorical, Gaussian
+from vqkit.nn import ConvDecoder, ConvEncoder, ResidualStack
+from vqkit.priors import TransformerPrior, UniformPrior, UnigramPrior
+from vqkit.signal import Layout, Signal
+
+SIGNAL = Signal(2, (8, 12), -1.0, 3.0, None, ("a", "b"))
+LAYOUT = Layout(((2, 2), (4, 4)), ((5,), (9, 3)), 2)
+
+EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its default, so that a forgotten one shows
+    ConvEncoder: {
+        "channels": 2, "width": 6, "halvings": 1, "residual_layers": 3, "residual_width": 5, "dims": 3,
+    },
+    ConvDecoder: {
+        "dim": 3, "outputs": 2, "width": 6, "doublings": 1, "residual_layers": 3, "residual_width": 5, "dims": 1,
+    },
+    ResidualStack: {"channels": 3, "hidden": 2, "layers": 1, "dims": 1},
+    Identity: {"dim": 3},
+    VectorQuantizer: {
+        "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "codebook_weight": 2.0, "decay": 0.9, "revival": 0.2,
+    },
+    EMAVectorQuantizer: {"dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "decay": 0.9, "revival": 0.2},
+    Categorical: {},
+    Gaussian: {"scale": 0.2},
+    ProjectedLevel: {"features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1},
+    FeedForwardDecoder: {"signal": SIGNAL, "net": ConvDecoder(3, 2, 6), "likelihood": Gaussian(0.2)},
+    Autoencoder: {
+        "signal": SIGNAL,
+        "encoder": ConvEncoder(2, 6),
+        "levels": [ProjectedLevel(6, VectorQuantizer(3, 7)), ProjectedLevel(6, Identity(3))],
+        "decoder": FeedForwardDecoder(SIGNAL, ConvDecoder(3, 2, 6), Gaussian(0.2)),
+    },
+    TransformerPrior: {
+        "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,
+    },
+    UniformPrior: {"layout": LAYOUT},
+    UnigramPrior: {"layout": LAYOUT, "smoothing": 0.5},
+}  # fmt: skip
+
+
+def public_parts(*packages: ModuleType) -> list[type[nn.Module]]:
+    found = [value for package in packages for value in vars(package).values() if isinstance(value, type)]
+    return sorted(
+        (c for c in found if issubclass(c, nn.Module) and not inspect.isabstract(c)), key=lambda c: c.__name__
+    )
+
+
+PARTS = pytest.mark.parametrize("part", public_parts(vqkit_nn, bottlenecks, likelihoods, priors, autoencoders))
+
+
+@PARTS
+def test_every_public_part_has_an_example_of_every_argument(part: type[nn.Module]) -> None:
+    assert part in EXAMPLES, f"give EXAMPLES the arguments of {part.__name__}"
+    parameters = inspect.signature(part).parameters if "__init__" in vars(part) else {}
+    assert list(EXAMPLES[part]) == list(parameters)
+    for name, value in EXAMPLES[part].items():
+        assert value is not parameters[name].default and value != parameters[name].default, name
+
+
+@PARTS
+def test_every_constructor_argument_is_an_attribute_of_the_same_name(part: type[nn.Module]) -> None:
+    model = part(**EXAMPLES[part])
+    for name, value in EXAMPLES[part].items():
+        kept = getattr(model, name)
+        assert list(kept) == value if isinstance(value, list) else kept is value or kept == value, name
+
+
+@PARTS
+def test_a_part_is_built_again_from_its_configuration(part: type[nn.Module]) -> None:
+    model = part(**EXAMPLES[part])
+    config = json.loads(json.dumps(config_of(model)))  # through a file
+    again = build(config)
+    assert type(again) is part and config_of(again) == config_of(model)
+    assert {name: value.shape for name, value in again.state_dict().items()} == {
+        name: value.shape for name, value in model.state_dict().items()
+    }
+    again.load_state_dict(model.state_dict())
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+@PARTS
+def test_its_path_is_the_public_one(part: type[nn.Module]) -> None:
+    assert config_of(part(**EXAMPLES[part]))["class_path"].count(".") == 2

@@ -1,0 +1,186 @@
+"""What every prior promises, held to every member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vqkit.priors import Prior, Step, TransformerPrior, UniformPrior, UnigramPrior, drive, sample, score
+from vqkit.signal import Indices, Layout, Side
+
+LAYOUTS = {
+    "one level": Layout(((4, 4),), ((11,),)),
+    "classes": Layout(((3, 4),), ((6,),), 3),
+    "two levels": Layout(((2, 2), (4, 4)), ((5,), (9,)), 3),
+    "codebooks": Layout(((2, 3),), ((7, 2, 4),)),
+    "levels of codebooks, 1d": Layout(((3,), (6,)), ((4, 3), (2, 8)), 2),
+    "video": Layout(((2, 2, 2),), ((5,),)),
+}
+PRIORS: dict[str, Callable[[Layout], Prior]] = {
+    "uniform": UniformPrior,
+    "unigram": lambda layout: counted(UnigramPrior(layout)),
+    "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2)),
+}
+BATCH = 3
+
+
+def shaken(prior: Prior) -> Prior:
+    """Weights that make a far from uniform prior, without training one."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in prior.parameters():
+        parameter.data += 0.15 * torch.randn(parameter.shape, generator=generator)
+    return prior.eval()
+
+
+def counted(prior: UnigramPrior) -> Prior:
+    prior.fit([(random_indices(prior.layout, 4, seed=1), {})])
+    return prior
+
+
+def random_indices(layout: Layout, batch: int = BATCH, seed: int = 0) -> Indices:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.stack([torch.randint(size, (batch, *grid), generator=generator) for size in sizes], 1)
+        for grid, sizes in zip(layout.grids, layout.codebook_sizes, strict=True)
+    )
+
+
+def labels(layout: Layout, batch: int = BATCH) -> Side:
+    return {"label": torch.arange(batch) % layout.classes} if layout.classes else {}
+
+
+def steps(prior: Prior, indices: Indices, side: Side, known: Indices | None = None) -> list[Step]:
+    """The steps of the walk that is sent `indices`."""
+    found: list[Step] = []
+
+    def choose(step: Step) -> Tensor:
+        found.append(step)
+        return indices[step.level].flatten(1)[:, step.positions]
+
+    drive(prior.walk(prior.layout, len(indices[0]), side, known=known), choose)
+    return found
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return LAYOUTS[request.param]
+
+
+@pytest.fixture(params=PRIORS)
+def prior(request: pytest.FixtureRequest, layout: Layout) -> Prior:
+    torch.manual_seed(0)
+    return PRIORS[request.param](layout)
+
+
+def test_log_prob_is_the_score_of_the_walk(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    for fast, slow, level in zip(prior.log_prob(indices, side), score(prior, indices, side), indices, strict=True):
+        assert fast.shape == level.shape and fast.dtype == slow.dtype == torch.float32
+        torch.testing.assert_close(fast, slow, atol=1e-4, rtol=0)
+
+
+def test_loss_is_the_mean_of_log_prob(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    nats = torch.cat([level.flatten() for level in prior.log_prob(indices, side)])
+    torch.testing.assert_close(prior.loss(indices, side), -nats.mean(), atol=1e-5, rtol=0)
+
+
+def test_a_sample_does_not_depend_on_its_batch(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    alone = {name: value[1:2] for name, value in side.items()}
+    one = prior.log_prob(tuple(level[1:2] for level in indices), alone)
+    for many, single in zip(prior.log_prob(indices, side), one, strict=True):
+        torch.testing.assert_close(many[1:2], single, atol=1e-5, rtol=0)
+
+
+def test_logits_are_of_each_codebooks_alphabet(prior: Prior) -> None:
+    for step in steps(prior, random_indices(prior.layout), labels(prior.layout)):
+        sizes = torch.tensor(prior.layout.codebook_sizes[step.level])
+        cells = prior.layout.tokens[step.level] // len(sizes)
+        assert step.logits.dtype == torch.float32 and step.logits.shape[1] == len(step.positions)
+        inside = torch.arange(step.logits.shape[2]) < sizes[step.positions // cells][:, None]
+        assert torch.equal(step.logits > -torch.inf, inside.expand_as(step.logits))
+        assert torch.equal(inside.sum(1), sizes[step.positions // cells])  # no symbol is out of reach
+        torch.testing.assert_close(step.logits.softmax(-1).sum(-1), torch.ones(step.logits.shape[:2]))
+
+
+def test_each_unknown_position_is_yielded_once(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    for known in (None, some_known(indices)):
+        walked = steps(prior, indices, side, known)
+        assert [step.level for step in walked] == sorted(step.level for step in walked)
+        for number, level in enumerate(indices):
+            yielded = torch.cat(
+                [torch.zeros(0, dtype=torch.int64)] + [s.positions for s in walked if s.level == number]
+            )
+            wanted = torch.ones_like(level[0]) > 0 if known is None else known[number][0] < 0
+            assert torch.equal(yielded.sort()[0], wanted.flatten().nonzero()[:, 0])
+
+
+def some_known(indices: Indices) -> Indices:
+    """Two of three symbols, the same positions in every sample: single gaps, runs and a known end."""
+    unknown = [(torch.arange(level[0].numel()) % 3 == 1).view(level.shape[1:]) for level in indices]
+    return tuple(level.masked_fill(gap, -1) for level, gap in zip(indices, unknown, strict=True))
+
+
+def test_known_symbols_condition_the_rest(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    log_prob = prior.log_prob(indices, side)
+    for step in steps(prior, indices, side, some_known(indices)):
+        symbols = indices[step.level].flatten(1)[:, step.positions]
+        nats = step.logits.log_softmax(-1).expand(BATCH, -1, -1).gather(-1, symbols[..., None])[..., 0]
+        torch.testing.assert_close(nats, log_prob[step.level].flatten(1)[:, step.positions], atol=1e-4, rtol=0)
+
+
+def test_a_sample_keeps_what_is_known(prior: Prior) -> None:
+    known = some_known(random_indices(prior.layout))
+    generator = torch.Generator().manual_seed(0)
+    drawn = sample(prior, prior.layout, BATCH, labels(prior.layout), known=known, generator=generator)
+    for level, given, sizes in zip(drawn, known, prior.layout.codebook_sizes, strict=True):
+        assert torch.equal(level[given >= 0], given[given >= 0])
+        for symbols, size in zip(level.unbind(1), sizes, strict=True):
+            assert int(symbols.min()) >= 0 and int(symbols.max()) < size
+    everything = random_indices(prior.layout)
+    kept = sample(prior, prior.layout, BATCH, labels(prior.layout), known=everything)
+    assert all(map(torch.equal, kept, everything))
+
+
+def test_a_seed_repeats_a_sample(prior: Prior) -> None:
+    side = labels(prior.layout)
+    first, again = (
+        sample(prior, prior.layout, BATCH, side, generator=torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    assert all(map(torch.equal, first, again))
+
+
+def test_the_state_dict_round_trips(prior: Prior) -> None:
+    other = (
+        type(prior)(prior.layout)
+        if not isinstance(prior, TransformerPrior)
+        else TransformerPrior(prior.layout, 32, 2, 2)
+    )
+    other.load_state_dict(prior.state_dict())
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    assert all(map(torch.equal, other.eval().log_prob(indices, side), prior.log_prob(indices, side)))
+
+
+def test_it_refuses_what_is_not_of_its_layout(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    beyond = (indices[0].clone(), *indices[1:])
+    beyond[0].view(-1)[0] = max(prior.layout.codebook_sizes[0])
+    for wrong in (beyond, (beyond[0] * 0 - 1, *indices[1:]), indices + indices[:1], (indices[0].float(), *indices[1:])):
+        for method in (prior.loss, prior.log_prob, lambda i, s: score(prior, i, s)):
+            with pytest.raises(ValueError, match=r"; (give|tokenize)"):
+                method(wrong, side)
+    other = prior.layout._replace(codebook_sizes=tuple((99,) * len(s) for s in prior.layout.codebook_sizes))
+    with pytest.raises(ValueError, match="train one for the tokens"):
+        sample(prior, other, BATCH, side)
+    uneven = tuple(level.clone() for level in indices)
+    uneven[0][0].view(-1)[0] = -1
+    with pytest.raises(ValueError, match="separate batches"):
+        sample(prior, prior.layout, BATCH, side, known=uneven)
+    with pytest.raises(ValueError, match="one sample for each"):
+        sample(prior, prior.layout, BATCH + 1, labels(prior.layout, BATCH + 1), known=indices)

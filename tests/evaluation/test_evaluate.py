@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
+from vqkit.bottlenecks import VectorQuantizer
+from vqkit.evaluation import MEASURES, evaluate, table
+from vqkit.likelihoods import Gaussian
+from vqkit.priors import UniformPrior, UnigramPrior
+from vqkit.signal import Batch, Signal
+
+SIGNAL = Signal(1, (8, 8), 0, 255, 256, ("even", "odd"))
+
+
+class OneMap(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 4, stride=4)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.conv(x)]
+
+
+@pytest.fixture
+def tokenizer() -> Autoencoder:
+    torch.manual_seed(0)
+    decoder = FeedForwardDecoder(SIGNAL, nn.ConvTranspose2d(3, 1, 4, stride=4), Gaussian())
+    return Autoencoder(SIGNAL, OneMap(), [ProjectedLevel(4, VectorQuantizer(3, 16))], decoder)
+
+
+def batches(count: int = 10) -> list[Batch]:
+    x = torch.randint(0, 256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(1)).byte()
+    label = torch.arange(count) % 2
+    rows = [slice(0, 7), slice(7, count)]
+    return [Batch(x[r], None, {"label": label[r]}, [str(i) for i in range(count)[r]]) for r in rows]
+
+
+def test_every_measure_is_there_and_is_json(tokenizer: Autoencoder) -> None:
+    layout = tokenizer.layout()
+    found = evaluate(tokenizer, UniformPrior(layout), UnigramPrior(layout), batches())
+    assert set(found) == {*MEASURES, "reasons"}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert {name for name in MEASURES if found[name] is None} == set(found["reasons"]) == {"ms_ssim"}
+    assert (found["samples"], found["held_out_tokens"], found["nominal_bits"]) == (10, 40, 16.0)
+    assert found["estimated_bits"] == pytest.approx(16.0)
+    assert found["unigram_nats_per_token"] == pytest.approx(found["uniform_nats_per_token"])
+
+
+def test_distortion_is_of_what_the_tokens_give_back(tokenizer: Autoencoder) -> None:
+    found = evaluate(tokenizer, None, UnigramPrior(tokenizer.layout()), batches())
+    x = torch.cat([batch.x for batch in batches()])
+    x_hat = SIGNAL.to_native(tokenizer.reconstruct(x))
+    assert found["mse"] == pytest.approx(float(((x.double() - x_hat.double()) / 255).square().mean()), rel=1e-6)
+    assert set(found["reasons"]) == {"ms_ssim", "estimated_bits", "nats_per_token"}
+
+
+def test_mistakes_are_named(tokenizer: Autoencoder) -> None:
+    unigram = UnigramPrior(tokenizer.layout())
+    with pytest.raises(ValueError, match="at least one sample"):
+        evaluate(tokenizer, None, unigram, [])
+    padded = batches()[0]._replace(mask=torch.ones(7, 8, 8, dtype=torch.bool))
+    with pytest.raises(ValueError, match="no padding"):
+        evaluate(tokenizer, None, unigram, [padded])
+
+
+def test_the_table_has_a_column_a_split_and_says_why_numbers_miss(tokenizer: Autoencoder) -> None:
+    found = evaluate(tokenizer, None, UnigramPrior(tokenizer.layout()), batches())
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table({"train": found, "validation": found}))
+    text = console.export_text()
+    assert all(measure.title in text for measure in MEASURES.values())
+    assert "train" in text and "validation" in text and "The run has no prior" in text

@@ -1,0 +1,148 @@
+"""The command: help without the weight, JSON for machines, and one sentence with status 2 for every mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as pillow
+from safetensors import SafetensorError
+
+from vqkit.cli import VERBS, main
+
+TINY = [
+    "--training.max_steps=6",
+    "--prior_training.max_steps=4",
+    "--tokenizer.width=8",
+    "--prior.width=16",
+    "--prior.depth=1",
+    "--prior.heads=2",
+    "--tokenizer.bottleneck.codebook_size=16",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["train", "digits", "--out", str(out), *TINY]) == 0
+    return out
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The sentence that a mistake gets."""
+    assert main([str(argument) for argument in arguments]) == 2
+    told = capsys.readouterr()
+    sentence = told.err.splitlines()[-1]
+    assert sentence.startswith("vqkit: ") and not told.out
+    return sentence
+
+
+def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
+    code = "import sys; from vqkit.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert all(f"  {verb} " in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_explains_every_option_without_lightning(verb: str) -> None:
+    code = f"""import sys; from vqkit.cli import main
+try: main(['{verb}', '--help'])
+finally: assert 'lightning' not in sys.modules"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--json" in done.stdout and f"usage: vqkit {verb}" in done.stdout
+
+
+def test_the_verbs_work_on_a_run_and_speak_json(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["sample", str(run), "-n", "4", "--label", "3", "--out", str(tmp_path / "s.png"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"samples": str(tmp_path / "s.png"), "n": 4}
+    assert main(["sample", str(run), "-n", "4", "--temperature", "0.5", "--out", str(tmp_path / "s.npy")]) == 0
+    assert np.load(tmp_path / "s.npy").shape == (4, 1, 8, 8)
+    assert main(["tokenize", str(run), "digits", "--out", str(tmp_path / "tokens"), "--json"]) == 0
+    assert (tmp_path / "tokens" / "train" / "tokens-00000.parquet").exists()
+    pillow.fromarray(np.full((8, 8), 99, np.uint8)).save(tmp_path / "grey.png")
+    assert main(["reconstruct", str(run), str(tmp_path / "grey.png"), "--out", str(tmp_path / "back")]) == 0
+    with pillow.open(tmp_path / "back" / "grey.png") as picture:
+        assert picture.size == (8, 8)
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--samples", "50", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["validation"]["samples"] == 50
+    assert main(["report", str(run), "--json"]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["report"]).exists()
+
+
+def test_mistakes_in_the_command_are_told_in_a_sentence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert "there is no verb trian" in refusal(capsys, "trian")
+    assert "name a recipe" in refusal(capsys, "train")
+    assert "did you mean digits" in refusal(capsys, "train", "digit")
+    assert "did you mean training.max_steps" in refusal(capsys, "train", "digits", "--training.max_stepz=3")
+    assert "run" in refusal(capsys, "sample")
+    assert "is not a run" in refusal(capsys, "sample", "nowhere")
+    assert "no label 12" in refusal(capsys, "sample", run, "--label", "12", "--out", run / "x.png")
+    assert "ends in neither" in refusal(capsys, "sample", run, "--out", run / "x.gif")
+    assert "does not exist" in refusal(capsys, "sample", run, "--out", run / "none" / "x.png")
+    assert "temperature is -1" in refusal(capsys, "sample", run, "--temperature=-1", "--out", run / "x.png")
+    assert "nowhere" in refusal(capsys, "evaluate", run, "--data", "nowhere")
+    assert not (run / "x.png").exists()
+
+
+def test_broken_data_is_told_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert "neither a file" in refusal(capsys, "train", "image", "--data", tmp_path / "none", "--out", out)
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refusal(capsys, "train", "image", "--data", tmp_path / "empty", "--out", out)
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for number, size in enumerate([8, 8, 8, 10, 8]):
+        pillow.fromarray(np.zeros((size, size, 3), np.uint8)).save(mixed / f"{number}.png")
+    anyhow = ["--modality.size=null", "--validation_share=0.5"]
+    assert "modality.size" in refusal(capsys, "train", "image", "--data", mixed, "--out", out, *anyhow)
+    assert not out.exists()
+
+
+def test_a_truncated_picture_is_skipped_and_counted_unless_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        pillow.fromarray(np.full((8, 8, 3), 20 * number, np.uint8)).save(folder / f"{number}.jpg")
+    whole = (folder / "5.jpg").read_bytes()
+    (folder / "5.jpg").write_bytes(whole[: len(whole) // 2])
+    command = ["train", "image", "--data", str(folder), "--modality.size=8", "--tokenizer.halvings=1", *TINY]
+    assert main([*command, "--stages=tokenizer", "--out", str(tmp_path / "run"), "--training.batch_size=4"]) == 0
+    assert "1 samples of the" in caplog.text
+    capsys.readouterr()
+    assert "5.jpg" in refusal(capsys, *command, "--strict", "--out", tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_damaged_run_is_told_in_a_sentence(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    weights = broken / "tokenizer" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    capsys.readouterr()
+    assert "is damaged" in refusal(capsys, "evaluate", broken)
+    (broken / "tokenizer" / "config.json").write_text("{")
+    assert "is damaged" in refusal(capsys, "evaluate", broken)
+
+
+def test_a_full_disk_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("vqkit.checkpoint.save_file", full)
+    sentence = refusal(capsys, "train", "digits", "--out", tmp_path / "run", *TINY)
+    assert "the disk is full" in sentence
+    assert not list(tmp_path.rglob("*.part"))

@@ -1,0 +1,212 @@
+"""A run from end to end on tiny settings: what it leaves, what its folder refuses, and that a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vqkit
+from vqkit import checkpoint
+from vqkit.run import Run
+from vqkit.tokens import TokenShards
+
+TINY = {
+    "training.max_steps": 12,
+    "prior_training.max_steps": 8,
+    "training.checkpoint_every": 4,
+    "prior_training.checkpoint_every": 4,
+    "tokenizer.width": 8,
+    "tokenizer.bottleneck.codebook_size": 16,
+    "prior.width": 16,
+    "prior.depth": 1,
+    "prior.heads": 2,
+}
+OPTIONS = [f"--{key}={value}" for key, value in TINY.items()]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return vqkit.train("digits", out=tmp_path_factory.mktemp("runs") / "digits", **TINY)
+
+
+def test_a_run_leaves_every_result(run: Run) -> None:
+    for name in (
+        "config.yaml",
+        "tokenizer/model.safetensors",
+        "prior/config.json",
+        "tokens/train",
+        "tokens/validation",
+    ):
+        assert (run.folder / name).exists(), name
+    for path in run.results.values():
+        assert path.stat().st_size > 0
+    assert not list(run.folder.rglob("*.part"))
+    assert not (run.folder / "checkpoints").exists()  # training state is for resuming, and this run is finished
+
+
+def test_a_loaded_run_encodes_decodes_and_samples(run: Run) -> None:
+    loaded = vqkit.load(run.folder)
+    x = loaded.dataset("validation").read(range(5)).x
+    indices = loaded.tokenizer.encode(x)
+    assert indices[0].shape == (5, 1, 4, 4)
+    assert loaded.tokenizer.decode(indices).shape == x.shape
+    assert loaded.reconstruct(x).dtype == torch.uint8
+    samples = loaded.sample(3, label=7, seed=5)
+    assert samples.shape == (3, 1, 8, 8)
+    assert torch.equal(samples, loaded.sample(3, label="7", seed=5))
+    assert not torch.equal(samples, loaded.sample(3, label=7, seed=6))
+
+
+def test_the_tokens_on_disk_are_the_tokenizers(run: Run) -> None:
+    shards = TokenShards(run.folder / "tokens" / "validation", run.fingerprint)
+    x = run.dataset("validation").read(range(len(shards))).x
+    assert torch.equal(shards.read(range(len(shards))).indices[0], run.tokenizer.encode(x)[0])
+
+
+def test_the_evaluation_has_the_promised_numbers(run: Run) -> None:
+    numbers = json.loads((run.folder / "evaluation.json").read_text())
+    names = {"mse", "nmse", "psnr", "ssim", "ms_ssim", "usage", "perplexity", "held_out_tokens", "nominal_bits"}
+    names |= {"estimated_bits", "nats_per_token", "unigram_nats_per_token"}
+    for split in ("train", "validation"):
+        assert names <= set(numbers[split])
+        assert numbers[split]["nominal_bits"] == 64.0
+        assert numbers[split]["ms_ssim"] is None and "MS-SSIM" in numbers[split]["reasons"]["ms_ssim"]
+    assert numbers["validation"]["held_out_tokens"] == 16 * numbers["validation"]["samples"]
+
+
+def test_a_finished_run_is_not_trained_over(run: Run) -> None:
+    before = run.fingerprint
+    with pytest.raises(ValueError, match=r"finished run; use --overwrite"):
+        vqkit.train("digits", out=run.folder, **TINY)
+    with pytest.raises(ValueError, match=r"another configuration \(it differs in training.max_steps\).*--overwrite"):
+        vqkit.train("digits", out=run.folder, **(TINY | {"training.max_steps": 13}))
+    assert checkpoint.fingerprint(run.folder / "tokenizer") == before
+
+
+def test_a_stage_can_be_made_again_and_what_came_before_it_stays(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    before = vqkit.train("digits", out=out, **TINY).fingerprint
+    prior = checkpoint.fingerprint(out / "prior")
+    other = TINY | {"prior_training.seed": 1}
+    with pytest.raises(ValueError, match=r"differs in prior_training.seed"):
+        vqkit.train("digits", out=out, stages=["prior", "evaluation", "report"], **other)
+    with pytest.raises(ValueError, match=r"keeps its tokenizer, tokens, made with another training.seed"):
+        vqkit.train("digits", out=out, stages=["prior"], overwrite=True, **(TINY | {"training.seed": 1}))
+    again = vqkit.train("digits", out=out, stages=["prior", "evaluation", "report"], overwrite=True, **other)
+    assert again.fingerprint == before
+    assert checkpoint.fingerprint(out / "prior") != prior
+    assert again.results["report"].exists()
+
+
+def test_a_stage_that_ended_but_was_not_saved_is_saved_with_its_averaged_weights(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, save = tmp_path / "run", checkpoint.save
+
+    def fails(*arguments: object) -> None:
+        raise OSError("the power went")
+
+    monkeypatch.setattr(checkpoint, "save", fails)
+    with pytest.raises(OSError, match="the power went"):
+        vqkit.train("digits", out=out, stages=["tokenizer"], **TINY)
+    monkeypatch.setattr(checkpoint, "save", save)
+    assert vqkit.train("digits", out=out, stages=["tokenizer"], **TINY).fingerprint == run.fingerprint
+
+
+def test_few_pictures_without_labels_are_enough_for_a_whole_run(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(np.full((8, 8, 3), 20 * number, np.uint8)).save(folder / f"{number}.png")
+    changes = {"modality.size": 8, "tokenizer.halvings": 1, "training.batch_size": 4, "prior_training.batch_size": 4}
+    run = vqkit.train("image", data=folder, out=tmp_path / "run", **(TINY | changes))
+    assert run.results["report"].exists()
+    with pytest.raises(ValueError, match="would replace files"):
+        run.reconstruct_files([str(folder / "3.png")], folder)
+
+
+def test_tokens_of_other_samples_are_not_taken_for_these(run: Run, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).integers(0, 256, (9, 8, 8), np.uint8))
+    run.tokenize_source(str(tmp_path / "a.npy"), tmp_path / "tokens")
+    run.tokenize_source(str(tmp_path / "a.npy"), tmp_path / "tokens")  # done already
+    with pytest.raises(ValueError, match="holds tokens of other samples"):
+        run.tokenize_source(str(tmp_path / "b.npy"), tmp_path / "tokens")
+
+
+def test_stages_can_be_made_one_after_the_other(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = vqkit.train("digits", out=out, stages=["tokenizer"], **TINY)
+    assert not (out / "prior").exists()
+    with pytest.raises(ValueError, match="holds no token shards"):
+        vqkit.train("digits", out=out, stages=["prior"], **TINY)
+    vqkit.train("digits", out=out, stages=["tokens", "prior"], **TINY)
+    assert Run(out).fingerprint == first.fingerprint
+    with pytest.raises(ValueError, match="there is no stage priors"):
+        vqkit.train("digits", out=out, stages=["priors"], **TINY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"data": "nowhere"}, "neither a file, a folder nor a built-in"),
+        ({"tokenizer.halvings": 4}, "cannot be halved 4 times"),
+        ({"training.learning_rate": 1e18, "training.warmup_steps": 0, "training.gradient_clip": 0.0}, "became"),
+        ({"training.precision": "float16"}, "float16"),
+        ({"prior.heads": 3}, "heads"),
+        ({"tokenizer.bottleneck": {"class_path": "Identity", "init_args": {"dim": 4}}}, "has no indices"),
+    ],
+)
+def test_a_mistake_leaves_no_folder(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        vqkit.train("digits", out=tmp_path / "run", **(TINY | changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="run"):
+            vqkit.train("digits", out=tmp_path, overwrite=overwrite, **TINY)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_prior_of_another_tokenizer_is_refused(run: Run, tmp_path: Path) -> None:
+    other = vqkit.train("digits", out=tmp_path / "other", stages=["tokenizer"], **(TINY | {"training.seed": 1}))
+    with pytest.raises(ValueError, match="are of tokenizer"):
+        other.tokenize(other.dataset("validation"), run.folder / "tokens" / "validation")
+    (run.folder / "prior").rename(other.folder / "prior")
+    try:
+        with pytest.raises(ValueError, match=r"was trained on tokens of tokenizer \w+, not \w+"):
+            _ = vqkit.load(other.folder).prior
+    finally:
+        (other.folder / "prior").rename(run.folder / "prior")
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    code = "import sys; from vqkit.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "train", "digits", "--out", str(out), "--stages", "tokenizer,tokens,prior"]
+    one = os.environ | {"OMP_NUM_THREADS": "1"}  # sums are rounded by how many threads share them
+    killed = 0
+    for stage in ("tokenizer", "prior"):
+        process = subprocess.Popen([*command, *OPTIONS], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=one)
+        while process.poll() is None and not list(out.glob(f"checkpoints/{stage}/step*.ckpt")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    done = subprocess.run([*command, *OPTIONS], capture_output=True, text=True, check=False, env=one)
+    assert done.returncode == 0 or "finished run" in done.stderr, done.stderr
+    assert killed  # else the machine was too fast for this test to say anything
+    for part in ("tokenizer", "prior"):
+        assert checkpoint.fingerprint(out / part) == checkpoint.fingerprint(run.folder / part)

@@ -1,0 +1,96 @@
+"""Recipes: each one that ships can be built, bases are laid under, a wrong key is named with its nearest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vqkit import recipe
+from vqkit.autoencoders import Autoencoder
+from vqkit.priors import Prior
+from vqkit.signal import Signal
+
+
+def read(name: str, *options: str) -> recipe.Recipe:
+    made = recipe.parser()
+    return recipe.instantiate(made, recipe.parse(made, [*recipe.arguments(name), "--data=digits", *options]))
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_shipped_recipe_builds_its_tokenizer_and_prior(name: str) -> None:
+    parts = read(name)
+    size, channels = parts.modality.size, parts.modality.channels
+    tokenizer = parts.tokenizer(Signal(channels, (size, size), 0.0, 255.0, 256, ("a", "b")))
+    assert isinstance(tokenizer, Autoencoder)
+    layout = tokenizer.layout()
+    assert layout.classes == 2
+    assert isinstance(parts.prior(layout), Prior)
+
+
+def test_the_dump_reads_back_as_the_same_recipe() -> None:
+    made = recipe.parser()
+    text = recipe.dump(made, recipe.parse(made, recipe.arguments("digits")))
+    assert recipe.load(text).training == read("digits").training
+    again = recipe.parser()
+    assert recipe.dump(again, recipe.parse(again, ["--config", text])) == text
+
+
+def test_a_recipe_lies_over_its_base_and_options_over_both(tmp_path: Path) -> None:
+    base, top = tmp_path / "base.yaml", tmp_path / "top.yaml"
+    base.write_text("base: digits\ntraining: {max_steps: 7, batch_size: 6}\n")
+    top.write_text(f"base: {base}\ntraining: {{batch_size: 8}}\ntokenizer: {{init_args: {{width: 24}}}}\n")
+    parts = read(str(top), "--training.seed=3", "--tokenizer.bottleneck.codebook_size=11")
+    assert (parts.training.max_steps, parts.training.batch_size, parts.training.seed) == (7, 8, 3)
+    assert (parts.tokenizer.width, parts.tokenizer.bottleneck.codebook_size) == (24, 11)
+    assert parts.tokenizer.halvings == 1  # from digits, two bases down
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("--training.max_stepz=3", "training.max_steps"),
+        ("--trainig.max_steps=3", "training.max_steps"),
+        ("--tokenizer.widht=3", "width"),
+        ("--tokenizer.bottleneck.codebok_size=3", "codebook_size"),
+        ("--prior.dept=3", "depth"),
+    ],
+)
+def test_an_unknown_option_is_named_with_its_nearest(option: str, nearest: str) -> None:
+    with pytest.raises(ValueError, match=f"there is no key .*; did you mean {nearest}"):
+        read("digits", option)
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("base: digits\ntraining: {max_stepz: 3}\n", "max_steps"),
+        ("base: digits\ntokenizer: {init_args: {widht: 3}}\n", "width"),
+        ("base: digits\nmodalty: {class_path: Image}\n", "modality"),
+    ],
+)
+def test_an_unknown_key_in_a_file_is_named_with_its_nearest(tmp_path: Path, text: str, nearest: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=f"there is no key .*; did you mean .*{nearest}"):
+        read(str(tmp_path / "mine.yaml"))
+
+
+def test_a_wrong_value_names_its_key() -> None:
+    with pytest.raises(ValueError, match=r"training\.max_steps.*abc|max_steps.*abc"):
+        read("digits", "--training.max_steps=abc")
+    with pytest.raises(ValueError, match=r"training\.max_steps is 0"):
+        read("digits", "--training.max_steps=0")
+
+
+def test_missing_unreadable_and_circular_recipes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean digits"):
+        recipe.arguments("digit")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    with pytest.raises(ValueError, match="is not YAML"):
+        recipe.arguments(str(tmp_path / "broken.yaml"))
+    (tmp_path / "circle.yaml").write_text(f"base: {tmp_path / 'circle.yaml'}\n")
+    with pytest.raises(ValueError, match="its own base"):
+        recipe.arguments(str(tmp_path / "circle.yaml"))
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ValueError, match="holds no keys"):
+        recipe.arguments(str(tmp_path / "list.yaml"))

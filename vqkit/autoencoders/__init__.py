@@ -1,0 +1,10 @@
+"""Nets, bottlenecks and a decoder, put together."""
+
+from vqkit.autoencoders.architecture import Architecture as Architecture
+from vqkit.autoencoders.autoencoder import Autoencoder as Autoencoder
+from vqkit.autoencoders.autoencoder import Output as Output
+from vqkit.autoencoders.convolutional import Convolutional as Convolutional
+from vqkit.autoencoders.decoder import Decoder as Decoder
+from vqkit.autoencoders.decoder import FeedForwardDecoder as FeedForwardDecoder
+from vqkit.autoencoders.level import Level as Level
+from vqkit.autoencoders.level import ProjectedLevel as ProjectedLevel

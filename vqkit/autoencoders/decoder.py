@@ -1,0 +1,57 @@
+"""p(x | z): what a decoder of any kind answers, and the feed-forward one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.likelihoods import Likelihood
+from vqkit.signal import Side, Signal
+
+
+class Decoder(nn.Module, ABC):
+    """p(x | z). x [B, C, *grid] is in native values, z [B, D, *grid] what the levels merged to."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
+        """What training minimises: a scalar, nats per data dimension up to a constant."""
+
+    @abstractmethod
+    def nll(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
+        """-log p(x | z), [B] nats. Raises ValueError where there is no likelihood of such data."""
+
+    @abstractmethod
+    def reconstruct(self, z: Tensor, side: Side) -> Tensor:
+        """x_hat in native values as float32, [B, C, *grid]: the mean, before rounding."""
+
+    @abstractmethod
+    def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
+        """x ~ p(x | z), native values."""
+
+
+class FeedForwardDecoder(Decoder):
+    """One pass of `net` gives the parameters of a factorised `likelihood`: net(z) is [B, likelihood.outputs, *grid]."""
+
+    def __init__(self, signal: Signal, net: nn.Module, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.signal, self.net, self.likelihood = signal, net, likelihood
+
+    def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
+        per_element = self.likelihood.loss(self.net(z), x, self.signal)
+        if mask is None:
+            return per_element.mean()
+        return (per_element * mask.unsqueeze(1)).sum() / (mask.sum() * x.shape[1]).clamp_min(1)
+
+    def nll(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
+        per_element = self.likelihood.nll(self.net(z), x, self.signal)
+        if mask is not None:
+            per_element = per_element * mask.unsqueeze(1)
+        return per_element.flatten(1).sum(1)
+
+    def reconstruct(self, z: Tensor, side: Side) -> Tensor:
+        return self.likelihood.mean(self.net(z), self.signal)
+
+    def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
+        return self.likelihood.sample(self.net(z), self.signal, generator)

@@ -1,0 +1,159 @@
+"""A table of K vectors that are chosen by distance, and the bookkeeping that keeps every one of them in use."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqkit.bottlenecks.processes import copy_from_first_process, rows_of_all_processes, sum_over_processes
+from vqkit.bottlenecks.search import nearest_code
+
+_LONELY_FORWARDS = 256  # training forwards without an update after which we warn
+_GRACE = 1.5  # a revived code starts this far above the threshold, so that it has time to win something
+_LLOYD_PASSES = 10
+
+
+class StepCounts(NamedTuple):
+    """What the forwards of a step counted. A code wins a vector when it is the nearest one: `wins` [K] is how many each
+    won and `sums` [K, D] their sum; `vectors` [N, D] are those of this process's last forward, which dead codes are
+    re-drawn from."""
+
+    wins: Tensor
+    sums: Tensor
+    vectors: Tensor
+
+
+class Codebook(nn.Module):
+    """`vectors` [K, D], a parameter if `learned` (by gradient) and a buffer otherwise, and `counts` [K], the moving
+    average of how many vectors each wins a step.
+
+    A code whose count falls under `revival` x the mean count is dead and is re-drawn from the vectors of the step (0
+    switches that off). Its count is reset with it, else it would be dead again at once.
+    """
+
+    vectors: Tensor
+    counts: Tensor
+    updates: Tensor
+
+    def __init__(self, codebook_size: int, dim: int, learned: bool, decay: float, revival: float) -> None:
+        super().__init__()
+        if codebook_size < 1:
+            raise ValueError(f"codebook_size is {codebook_size}; a codebook has at least one vector")
+        if dim < 1:
+            raise ValueError(f"dim is {dim}; a codebook vector has at least one dimension")
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay is {decay}; a moving average needs a decay from 0 to below 1")
+        if not 0 <= revival < 1:
+            raise ValueError(f"revival is {revival}; it is a share of the mean use, from 0 (off) to below 1")
+        self.codebook_size, self.dim, self.learned, self.decay, self.revival = (
+            codebook_size, dim, learned, decay, revival,
+        )  # fmt: skip
+        vectors = torch.randn(codebook_size, dim) / dim**0.5
+        if learned:
+            self.vectors = nn.Parameter(vectors)
+        else:
+            self.register_buffer("vectors", vectors)
+        self.register_buffer("counts", torch.zeros(codebook_size))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._won: StepCounts | None = None  # by this step's forwards so far
+        self._forwards = 0  # since the last step
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """[N, D] -> [N] int64."""
+        return nearest_code(vectors, self.vectors.detach())
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Any shape int64 -> the same shape and D."""
+        return F.embedding(indices, self.vectors)
+
+    @torch.no_grad()
+    def see(self, vectors: Tensor, indices: Tensor) -> None:
+        """Remembers what was won, [N, D] and [N], until the step's `collect`."""
+        wins = torch.bincount(indices, minlength=self.codebook_size).to(torch.float32)
+        sums = torch.zeros_like(self.vectors, dtype=torch.float32).index_add_(0, indices, vectors)
+        if self._won is not None:
+            wins, sums = wins + self._won.wins, sums + self._won.sums
+        self._won = StepCounts(wins, sums, vectors.detach())
+        self._forwards += 1
+        if self._forwards == _LONELY_FORWARDS:
+            warnings.warn(
+                f"{_LONELY_FORWARDS} training forwards without update(): call it after every optimizer step, say "
+                "by optimizer.register_step_post_hook(lambda *_: quantizer.update())",
+                stacklevel=3,
+            )
+
+    def collect(self) -> StepCounts | None:
+        """What all processes have won since the last step, and counts it; None if there was no forward since."""
+        won, self._won, self._forwards = self._won, None, 0
+        if won is None:
+            return None
+        sum_over_processes(won.wins, won.sums)
+        if int(self.updates) == 0:
+            self.counts.copy_(won.wins + 1)  # the average starts where the first step is, and no code is dead yet
+        else:
+            self.counts.lerp_(won.wins, 1 - self.decay)
+        self.updates += 1
+        return won
+
+    @torch.no_grad()
+    def revive(self, vectors: Tensor) -> Tensor:
+        """Re-draws the dead codes from `vectors` [N, D] of this process; returns which they were, [n] int64."""
+        threshold = self.revival * self.counts.mean()
+        dead = (self.counts < threshold).nonzero()[:, 0]
+        if len(dead):
+            candidates = rows_of_all_processes(vectors)
+            # Seeded by the step: the same draw in every process, and again after a resume.
+            generator = torch.Generator().manual_seed(int(self.updates))
+            rows = torch.randperm(len(candidates), generator=generator)[: len(dead)].to(candidates.device)
+            dead = dead[: len(rows)]  # where there are too few vectors, the rest of the dead wait for the next step
+            self.vectors[dead] = candidates[rows].to(self.vectors.dtype)
+            self.counts[dead] = threshold * _GRACE
+        return dead
+
+    @torch.no_grad()
+    def initialise(self, stream: Iterable[Tensor]) -> None:
+        """k-means over the first vectors [n, D] of a stream, enough of them for K centres; what was counted before is
+        forgotten."""
+        wanted, rows = 64 * self.codebook_size, []
+        for part in stream:
+            rows.append(part.detach().float().reshape(-1, self.dim).to(self.vectors.device))
+            if (wanted := wanted - len(rows[-1])) <= 0:
+                break
+        if not rows or not sum(map(len, rows)):
+            raise ValueError("the stream to initialise a codebook from is empty; give it at least one vector")
+        self.vectors.copy_(_k_means(torch.cat(rows), self.codebook_size))
+        copy_from_first_process(self.vectors.data)
+        self._won = None
+        self.counts.zero_()
+        self.updates.zero_()
+
+    def stats(self) -> dict[str, Tensor]:
+        """Perplexity and usage by the moving average of the counts."""
+        p = self.counts / self.counts.sum().clamp_min(1e-12)
+        perplexity = torch.exp(-(p * p.clamp_min(1e-12).log()).sum())
+        return {"perplexity": perplexity, "usage": (p * self.codebook_size > 1e-3).float().mean()}
+
+
+def _k_means(points: Tensor, k: int) -> Tensor:
+    """Lloyd's algorithm from random points; a centre that wins nothing is moved to a random point."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int) -> Tensor:
+        chosen = torch.cat([torch.randperm(len(points), generator=generator) for _ in range(-(-n // len(points)))])[:n]
+        noise = torch.randn(n, points.shape[1], generator=generator).to(points.device)  # no two centres are equal
+        return points[chosen.to(points.device)] + 1e-4 * points.std(correction=0) * noise
+
+    centres = draw(k)
+    for _ in range(_LLOYD_PASSES):
+        winners = nearest_code(points, centres)
+        wins = torch.bincount(winners, minlength=k)
+        sums = torch.zeros_like(centres).index_add_(0, winners, points)
+        centres = torch.where(wins[:, None] > 0, sums / wins.clamp_min(1)[:, None], centres)
+        empty = (wins == 0).nonzero()[:, 0]
+        centres[empty] = draw(len(empty)) if len(empty) else centres[empty]
+    return centres

@@ -1,0 +1,237 @@
+"""The verbs, thin over `run` and `pipeline`. Nothing heavy is imported before a verb needs it.
+
+Exit status: 0, 1 for a fault of vqkit's own, 2 for a mistake in what it was given.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Told(NamedTuple):
+    """What a verb did: `facts` for machines, `text` (anything that rich can print) for people."""
+
+    facts: Any
+    text: Any
+
+
+def tokenize(run: str, source: str, *, out: str, strict: bool = False) -> Told:
+    """Writes the tokens of a source as Parquet shards: OUT/train and OUT/validation. A stopped job goes on.
+
+    Args:
+        run: folder of a trained run.
+        source: what to tokenize: a built-in name, a file, a folder, Parquet, or hf://owner/name.
+        out: folder for the shards.
+        strict: stop at a sample that cannot be read, instead of leaving it out and counting it.
+    """
+    from vqkit.run import Run
+
+    written = Run(run).tokenize_source(source, out, strict)
+    return Told(written, f"tokens in {out}: " + ", ".join(f"{name} {number:,}" for name, number in written.items()))
+
+
+def sample(
+    run: str,
+    n: int = 64,
+    out: str = "samples.png",
+    label: str | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Told:
+    """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
+
+    Args:
+        run: folder of a trained run.
+        n: how many; -n for short.
+        out: .png for a grid, .npy for the values [n, C, *grid].
+        label: only of this class, by name or number; by default the classes in turn.
+        temperature: below 1 for the likely, 0 for the likeliest at each position.
+        top_k: draw among the k likeliest codes only.
+        top_p: draw among the likeliest codes that make up this probability only.
+        seed: of the draws.
+    """
+    from vqkit.run import Run
+
+    loaded = Run(run)
+    loaded.check_samples_path(out)  # before the work, not after it
+    loaded.save_samples(loaded.sample(n, label, temperature, top_k, top_p, seed), out)
+    return Told({"samples": out, "n": n}, f"{n} samples in {out}")
+
+
+def reconstruct(run: str, *files: str, out: str) -> Told:
+    """Encodes files to tokens and decodes them again, to see what the tokens hold.
+
+    Args:
+        run: folder of a trained run.
+        files: what to reconstruct.
+        out: folder for the reconstructions, each under its own file's name.
+    """
+    from vqkit.run import Run
+
+    written = Run(run).reconstruct_files(files, out)
+    return Told({"reconstructions": [str(path) for path in written]}, f"{len(written)} reconstructions in {out}")
+
+
+def evaluate(run: str, data: str | None = None, samples: int = 10_000) -> Told:
+    """Measures distortion, codebook health and rate on the train and validation splits; writes evaluation.json.
+
+    Args:
+        run: folder of a trained run.
+        data: another SOURCE than the run was trained on; then nothing is written into the run.
+        samples: how many of each split, at most.
+    """
+    from vqkit.evaluation import table
+    from vqkit.run import Run
+
+    loaded = Run(run)
+    numbers = loaded.evaluate(data, samples)
+    if data is None:
+        loaded.save_evaluation(numbers)
+    return Told(numbers, table(numbers))
+
+
+def report(run: str) -> Told:
+    """Writes the run's report, one HTML page that needs nothing else.
+
+    Args:
+        run: folder of a trained run.
+    """
+    from vqkit import pipeline
+    from vqkit.run import Run
+
+    path = pipeline.report(Run(run))
+    return Told({"report": str(path)}, f"report: {path}")
+
+
+def train(arguments: Sequence[str]) -> Told:
+    """Trains a tokenizer, then a prior over its tokens; evaluates both, draws samples and writes the report."""
+    from vqkit import pipeline, recipe
+
+    parser = recipe.parser()
+    parser.prog, parser.description = "vqkit train", f"{train.__doc__} Recipes: {', '.join(recipe.names())}."
+    parser.usage = "vqkit train RECIPE [--data SOURCE] [--out RUN] [--any.key value ...]"
+    parser.add_argument("recipe", help="a recipe's name, or a YAML file of your own")
+    parser.add_argument("--out", help="folder of the run, by default runs/RECIPE; an unfinished run is resumed")
+    parser.add_argument("--stages", help="only these of tokenizer,tokens,prior,evaluation,report")
+    parser.add_argument("--overwrite", action="store_true", help="make stages again that are done, and all after them")
+    parser.add_argument("--devices", type=int, help="training.devices and prior_training.devices at once")
+    parser.add_argument("--strict", action="store_true", help="stop at a sample that cannot be read, not leave it out")
+    parser.add_argument("--json", action="store_true", help="print where things are as JSON")
+    if not arguments:
+        raise ValueError(f"name a recipe: {', '.join(recipe.names())}, or a YAML file of your own")
+    bases = [] if arguments[0].startswith("-") else recipe.arguments(arguments[0])
+    parsed = recipe.parse(parser, [*arguments[:1], *bases, *arguments[1:]])
+    if parsed.devices is not None:
+        parsed.training.devices = parsed.prior_training.devices = parsed.devices
+    run = pipeline.make(
+        recipe.instantiate(parser, parsed),
+        recipe.dump(parser, parsed),
+        Path(parsed.out or f"runs/{Path(parsed.recipe).stem}"),
+        parsed.stages.split(",") if parsed.stages else None,
+        parsed.overwrite,
+        parsed.strict,
+    )
+    made = {"run": str(run.folder)}
+    made |= {name: str(path) for name, path in run.results.items() if path.exists()}
+    return Told(made, "\n".join(f"{name}: {path}" for name, path in made.items()))
+
+
+VERBS: dict[str, Callable[..., Told]] = {
+    verb.__name__: verb for verb in (train, tokenize, sample, reconstruct, evaluate, report)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `vqkit` command."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if given[0] == "--version":
+        from vqkit import __version__
+
+        print(__version__)
+        return 0
+    logging.basicConfig(format="vqkit: %(message)s")
+    try:
+        verb, rest = given[0], given[1:]
+        if verb not in VERBS:
+            raise ValueError(f"there is no verb {verb}; name one of {', '.join(VERBS)}")
+        told = train(rest) if verb == "train" else _call(VERBS[verb], rest)
+        _print(told, as_json="--json" in rest)
+    except ValueError as error:
+        if os.environ.get("VQKIT_TRACEBACK"):  # to look into a mistake that is vqkit's own
+            raise
+        return _refuse(str(error))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _refuse(
+                f"the disk is full ({error.filename or 'while writing'}); free some space and run this again"
+            )
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            return _refuse(f"{error.filename}: {error.strerror}; name a file or folder that can be used")
+        raise
+    except KeyboardInterrupt:
+        print("vqkit: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"vqkit: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
+    lines = ["usage: vqkit VERB ...", "", "Images into discrete tokens and back.", ""]
+    lines += [f"  {name:<12} {(inspect.getdoc(verb) or '').splitlines()[0]}" for name, verb in VERBS.items()]
+    return "\n".join([*lines, "", "vqkit VERB --help says more; start with: vqkit train digits"])
+
+
+def _call(verb: Callable[..., Told], arguments: Sequence[str]) -> Told:
+    """Runs a verb: its parser is made of its signature and docstring. What has no default is positional, and required
+    if keyword-only; `*files` takes one or more, and a bool is a flag."""
+    from docstring_parser import parse as parse_docstring
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    doc = parse_docstring(inspect.getdoc(verb) or "")
+    meaning = {parameter.arg_name: parameter.description for parameter in doc.params}
+    parameters = inspect.signature(verb).parameters
+    files = [name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
+    flags = [name for name, p in parameters.items() if p.default is False]
+    parser = ArgumentParser(exit_on_error=False, prog=f"vqkit {verb.__name__}", description=doc.short_description)
+    must = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    parser.add_function_arguments(verb, as_positional=True, skip={*files, *flags, *must})
+    for name in must:
+        parser.add_argument(f"--{name}", required=True, help=meaning[name])
+    for name in files:
+        parser.add_argument(name, nargs="+", help=meaning[name])
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true", help=meaning[name])
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    try:
+        parsed = parser.parse_args(["--n" if argument == "-n" else argument for argument in arguments])
+    except ArgumentError as error:
+        raise ValueError(f"{error}; see vqkit {verb.__name__} --help") from None
+    leading = [parsed[name] for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    rest = [value for name in files for value in parsed[name]]
+    return verb(*leading, *rest, **{name: parsed[name] for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY})
+
+
+def _print(told: Told, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(told.facts, indent=1))
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=isinstance(told.text, str), highlight=False).print(told.text)

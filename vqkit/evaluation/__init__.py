@@ -1,0 +1,12 @@
+"""What a tokenizer and a prior are worth: distortion, rate, and how much of the codebook is in use."""
+
+from vqkit.evaluation.codebook import CodebookHealth as CodebookHealth
+from vqkit.evaluation.codebook import perplexity as perplexity
+from vqkit.evaluation.codebook import usage as usage
+from vqkit.evaluation.distortion import Distortion as Distortion
+from vqkit.evaluation.distortion import psnr as psnr
+from vqkit.evaluation.evaluate import evaluate as evaluate
+from vqkit.evaluation.measures import MEASURES as MEASURES
+from vqkit.evaluation.measures import Measure as Measure
+from vqkit.evaluation.measures import table as table
+from vqkit.evaluation.rate import Rate as Rate

@@ -1,0 +1,78 @@
+"""What is measured: every number's name, unit and meaning, once, for the terminal and for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+ABSENT = "\N{EM DASH}"
+"""What stands where a number could not be measured."""
+
+
+class Measured(NamedTuple):
+    """What one part of the evaluation found: its numbers, and for each that is None, a sentence that says why."""
+
+    numbers: dict[str, float | None]
+    reasons: dict[str, str]
+
+
+class Measure(NamedTuple):
+    """`unit` is written after the name, and "%" has `show` turn a share into per cent. `meaning` is one sentence."""
+
+    name: str
+    unit: str
+    decimals: int
+    meaning: str
+
+    @property
+    def title(self) -> str:
+        """The name with its unit: "PSNR, dB"."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    def show(self, value: float | None) -> str:
+        """The number as text, a dash where there is none or it is not finite."""
+        if value is None or not math.isfinite(value):
+            return ABSENT
+        return f"{value * (100 if self.unit == '%' else 1):,.{self.decimals}f}"
+
+
+MEASURES: dict[str, Measure] = {
+    "samples": Measure("Samples", "", 0, "How many samples of the split were measured."),
+    "mse": Measure("Mean squared error", "", 5, "Of the rounded reconstruction, with values on a scale from 0 to 1."),
+    "nmse": Measure(
+        "Normalised error", "", 4, "MSE over the variance of the data: 1 is a reconstruction of pure mean."
+    ),
+    "psnr": Measure("PSNR", "dB", 2, "Peak signal to noise, from the MSE of the whole split; more is better."),
+    "ssim": Measure("SSIM", "", 4, "Structural similarity, the mean over pictures; 1 is identical."),
+    "ms_ssim": Measure("MS-SSIM", "", 4, "Structural similarity over five scales, the mean over pictures."),
+    "usage": Measure("Codebook usage", "%", 1, "Share of the entries that occur at least once in the counted tokens."),
+    "perplexity": Measure(
+        "Perplexity", "codes", 1, "How many equally likely codes would be as varied as these tokens."
+    ),
+    "held_out_tokens": Measure("Tokens counted", "", 0, "The tokens that usage, perplexity and the rates are over."),
+    "nominal_bits": Measure(
+        "Nominal rate", "bits a sample", 1, "log2 of the alphabets: what the tokens cost unmodelled."
+    ),
+    "estimated_bits": Measure("Estimated rate", "bits a sample", 1, "-log2 of their probability under the prior."),
+    "nats_per_token": Measure("Prior", "nats a token", 4, "Cross-entropy of the tokens under the learned prior."),
+    "unigram_nats_per_token": Measure(
+        "Unigram", "nats a token", 4, "The same under the code frequencies of the training split, position ignored."
+    ),
+    "uniform_nats_per_token": Measure("Uniform", "nats a token", 4, "The same when every code is equally likely."),
+}
+
+
+def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
+    """`evaluation` maps the name of a split, such as "train", to what `evaluate` found there: a column each."""
+    result = Table("", caption_justify="left")
+    for split in evaluation:
+        result.add_column(split, justify="right")
+    for key, measure in MEASURES.items():
+        result.add_row(measure.title, *(measure.show(found.get(key)) for found in evaluation.values()))
+    # The splits of one run lack the same numbers for the same reasons, so that each is said once.
+    reasons = {key: text for found in evaluation.values() for key, text in found.get("reasons", {}).items()}
+    result.caption = "\n".join(f"{MEASURES[key].name} {ABSENT} {text}" for key, text in reasons.items()) or None
+    return result

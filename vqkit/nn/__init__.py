@@ -1,0 +1,6 @@
+"""Blocks for one, two and three grid dimensions."""
+
+from vqkit.nn.conv import ConvDecoder as ConvDecoder
+from vqkit.nn.conv import ConvEncoder as ConvEncoder
+from vqkit.nn.conv import ResidualStack as ResidualStack
+from vqkit.nn.conv import conv as conv

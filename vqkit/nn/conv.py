@@ -1,0 +1,121 @@
+"""Convolutional encoder and decoder for one, two and three grid dimensions.
+
+The layout is that of van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937): strided 4-wide convolutions, a 3-wide
+one, then pre-activation residual layers. Every net here is local: no norm and no attention over the whole grid, so that
+any part of a large input can be computed alone.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
+def conv(dims: int, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Module:
+    """A convolution over `dims` grid dimensions that keeps the grid, or divides it by `stride`."""
+    return _CONV[dims](inputs, outputs, size, stride, padding=(size - 1) // 2)
+
+
+def upsampling_conv(dims: int, inputs: int, outputs: int) -> nn.Module:
+    """A transposed convolution that doubles the grid."""
+    return _CONV_TRANSPOSE[dims](inputs, outputs, 4, stride=2, padding=1)
+
+
+class ResidualLayer(nn.Module):
+    """x + 1x1(relu(3x3(relu(x)))): [B, channels, *grid] to the same shape."""
+
+    def __init__(self, channels: int, hidden: int, dims: int = 2) -> None:
+        super().__init__()
+        self.channels, self.hidden, self.dims = channels, hidden, dims
+        self.spatial = conv(dims, channels, hidden, 3)
+        self.pointwise = conv(dims, hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        added: Tensor = self.pointwise(F.relu(self.spatial(F.relu(x)), inplace=True))
+        return x + added
+
+
+class ResidualStack(nn.Module):
+    """`layers` residual layers and a closing relu: [B, channels, *grid] to the same shape."""
+
+    def __init__(self, channels: int, hidden: int, layers: int, dims: int = 2) -> None:
+        super().__init__()
+        self.channels, self.hidden, self.layers, self.dims = channels, hidden, layers, dims
+        self.stack = nn.Sequential(*(ResidualLayer(channels, hidden, dims) for _ in range(layers)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.stack(x))
+
+
+def _check_grid_nets(channels: int, width: int, halvings: int, dims: int) -> None:
+    if dims not in _CONV:
+        raise ValueError(f"dims is {dims}; a net has 1, 2 or 3 grid dimensions")
+    for name, value, least in (("channels", channels, 1), ("width", width, 2), ("halvings", halvings, 0)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; it must be at least {least}")
+
+
+class ConvEncoder(nn.Module):
+    """Data [B, channels, *grid] to one feature map [B, width, *(grid / 2^halvings)], in a tuple: one entry a level.
+
+    `width` channels inside (half of it after the first halving), `residual_layers` of `residual_width`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 128,
+        halvings: int = 2,
+        residual_layers: int = 2,
+        residual_width: int = 32,
+        dims: int = 2,
+    ) -> None:
+        super().__init__()
+        _check_grid_nets(channels, width, halvings, dims)
+        self.channels, self.width, self.halvings = channels, width, halvings
+        self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
+        widths = [channels] + [width // 2 if i == 0 and halvings > 1 else width for i in range(halvings)]
+        down: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            down += [conv(dims, inputs, outputs, 4, stride=2), nn.ReLU(inplace=True)]
+        self.down = nn.Sequential(*down, conv(dims, widths[-1], width, 3))
+        self.residual = ResidualStack(width, residual_width, residual_layers, dims)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (self.residual(self.down(x)),)
+
+
+class ConvDecoder(nn.Module):
+    """The mirror image: z [B, dim, *grid] to [B, outputs, *(grid x 2^doublings)]."""
+
+    def __init__(
+        self,
+        dim: int,
+        outputs: int,
+        width: int = 128,
+        doublings: int = 2,
+        residual_layers: int = 2,
+        residual_width: int = 32,
+        dims: int = 2,
+    ) -> None:
+        super().__init__()
+        _check_grid_nets(outputs, width, doublings, dims)
+        self.dim, self.outputs, self.width, self.doublings = dim, outputs, width, doublings
+        self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
+        widths = [width] + [width // 2 if i == doublings - 2 else width for i in range(doublings - 1)]
+        up: list[nn.Module] = []
+        for inputs, channels in pairwise([*widths, outputs]):
+            up += [upsampling_conv(dims, inputs, channels), nn.ReLU(inplace=True)]
+        # Without doublings the last layer is a 3-wide convolution, so that there is an output layer at all.
+        self.up = nn.Sequential(*up[:-1]) if doublings else conv(dims, width, outputs, 3)
+        self.stem = conv(dims, dim, width, 3)
+        self.residual = ResidualStack(width, residual_width, residual_layers, dims)
+
+    def forward(self, z: Tensor) -> Tensor:
+        outputs: Tensor = self.up(self.residual(self.stem(z)))
+        return outputs

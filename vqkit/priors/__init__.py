@@ -1,0 +1,11 @@
+"""p(indices | side): what tokens cost, and where new ones come from."""
+
+from vqkit.priors.base import Prior as Prior
+from vqkit.priors.base import Step as Step
+from vqkit.priors.base import Walk as Walk
+from vqkit.priors.transformer import TransformerPrior as TransformerPrior
+from vqkit.priors.uniform import UniformPrior as UniformPrior
+from vqkit.priors.unigram import UnigramPrior as UnigramPrior
+from vqkit.priors.walk import drive as drive
+from vqkit.priors.walk import sample as sample
+from vqkit.priors.walk import score as score

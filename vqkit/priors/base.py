@@ -1,0 +1,56 @@
+"""What every prior is: a distribution over integer grids, given a context, that can be walked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from vqkit.signal import Indices, Layout, Side
+
+
+class Step(NamedTuple):
+    """One step of a walk: the next positions of one level and the logits of their symbols.
+
+    `positions` [n] int64 index the level's flattened [Q, *grid]; `logits` [B or 1, n, K] are float32, -inf beyond the
+    alphabet of a position's codebook. The walk is sent the symbols [B, n] int64 there.
+    """
+
+    level: int
+    positions: Tensor
+    logits: Tensor
+
+
+Walk = Generator[Step, Tensor, None]
+
+
+class Prior(nn.Module, ABC):
+    """p(indices | side, context). `layout` says which indices. `context` [B, C, *grid] is what a decoder or coarser
+    levels hand down; None where there is none."""
+
+    layout: Layout
+
+    @abstractmethod
+    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
+        """This prior's own training objective, a scalar in nats a token."""
+
+    @abstractmethod
+    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
+        """Nats, float32, one tensor a level, shaped like `indices`. Equals the sum over the walk."""
+
+    @abstractmethod
+    def walk(
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+    ) -> Walk:
+        """Yields every unknown position exactly once, coarse to fine, and is sent the symbols there.
+
+        `layout` may have other grids than the prior was trained on where the prior allows it. `known` is shaped like
+        the indices, -1 where a symbol is not known; known symbols condition the rest and are never yielded.
+        """

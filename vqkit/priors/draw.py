@@ -1,0 +1,49 @@
+"""How a symbol is drawn from logits: temperature, the most probable few, and an exact draw."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def check_choice(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raises ValueError where one of the three is out of its range."""
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"temperature is {temperature}; give 0 (the most probable symbol), 1 (as learned) or between")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}; draw from at least 1 symbol, or leave it out to draw from all")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; give a probability above 0, up to 1")
+
+
+def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+    """Logits [..., K] with -inf for all but the `top_k` most probable symbols, and of those all but the fewest that
+    hold `top_p` of their probability (nucleus sampling, https://arxiv.org/abs/1904.09751). One symbol always stays."""
+    if top_k is None and top_p is None:
+        return logits
+    ranked, symbols = logits.sort(stable=True, dim=-1, descending=True)
+    if top_k is not None:
+        ranked[..., top_k:] = -torch.inf
+    if top_p is not None:
+        p = ranked.softmax(-1)
+        ranked = ranked.masked_fill(p.cumsum(-1) - p >= top_p, -torch.inf)  # the one that reaches top_p stays
+    return torch.empty_like(logits).scatter_(-1, symbols, ranked)
+
+
+def draw(logits: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
+    """Symbols [batch, n] int64 of the logits [batch or 1, n, K], by inverting their distribution function.
+
+    One uniform number a symbol, made on the generator's device: a seed gives the same numbers on every device, and a
+    distribution that a batch shares is summed once. A symbol of logit -inf is never drawn, whatever the rounding.
+    """
+    cumulative = logits.double().softmax(-1).cumsum(-1)
+    shared, n, _ = cumulative.shape
+    device = logits.device if generator is None else generator.device
+    uniform = torch.rand(batch, n, generator=generator, device=device, dtype=torch.float64).to(logits.device)
+    uniform = uniform.view(shared, batch // shared, n).transpose(1, 2).contiguous()
+    total = cumulative[..., -1:]
+    # The first symbol whose sum is above the threshold has itself a probability: sums stay level where there is none.
+    threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, threshold, right=True).transpose(1, 2).reshape(batch, n)

@@ -1,0 +1,110 @@
+"""What a prior is given, checked: indices, what is known of them, and labels. Every mistake is a ValueError."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vqkit.priors.base import Prior
+from vqkit.signal import Indices, Layout, Side
+
+
+def device_of(prior: Prior) -> torch.device:
+    """Where a prior's weights are, or its buffers."""
+    return next(chain(prior.parameters(), prior.buffers())).device
+
+
+def check_layout(layout: Layout) -> Layout:
+    """`layout`, where it is one that a prior can be made for."""
+    if not layout.grids or len(layout.grids) != len(layout.codebook_sizes):
+        raise ValueError("a layout needs at least one level, with one grid and one tuple of codebook sizes each")
+    if any(len(grid) != len(layout.grids[0]) or not 1 <= len(grid) <= 3 or min(grid) < 1 for grid in layout.grids):
+        raise ValueError(f"the grids are {layout.grids}; give every level the same one to three dimensions, none empty")
+    if any(not sizes or min(sizes) < 1 for sizes in layout.codebook_sizes) or layout.classes < 0:
+        raise ValueError(f"codebook_sizes are {layout.codebook_sizes}; every codebook needs at least one entry")
+    return layout
+
+
+def check_walk(layout: Layout, own: Layout, any_grid: bool = False) -> None:
+    """Whether a prior made for the layout `own` can walk another one."""
+    if layout.codebook_sizes != own.codebook_sizes or not (any_grid or layout.grids == own.grids):
+        raise ValueError(f"this prior was made for {own}, not for {layout}; train one for the tokens you have")
+
+
+def check_indices(indices: Indices, layout: Layout, any_grid: bool = False, lowest: int = 0) -> None:
+    """Whether `indices` are of this layout, with symbols from `lowest` (-1 where "not known" is allowed) up."""
+    if len(indices) != len(layout.grids):
+        raise ValueError(f"{len(indices)} levels of indices for {len(layout.grids)}; give one tensor a level")
+    for number, (level, grid, sizes) in enumerate(zip(indices, layout.grids, layout.codebook_sizes, strict=True)):
+        wrong_grid = level.ndim != 2 + len(grid) or not (any_grid or level.shape[2:] == grid)
+        if wrong_grid or level.shape[1] != len(sizes) or level.dtype != torch.int64:
+            wanted = ", ".join(map(str, ("B", len(sizes), *grid)))
+            raise ValueError(f"level {number} is {level.dtype} {list(level.shape)}; give int64 indices of [{wanted}]")
+        alphabets = torch.tensor(sizes, device=level.device).view(-1, *(1,) * len(grid))
+        if bool(((level < lowest) | (level >= alphabets)).any()):
+            raise ValueError(f"level {number} has symbols beyond its codebooks {sizes}; tokenize with their tokenizer")
+
+
+def flatten(indices: Indices) -> Tensor:
+    """One sample a row: [B, tokens of all levels], coarse to fine."""
+    return torch.cat([level.flatten(1) for level in indices], 1)
+
+
+def known_tokens(known: Indices | None, layout: Layout, batch: int, device: torch.device) -> Tensor:
+    """`known` as [B, tokens of all levels], -1 where a symbol is not known; nothing is where `known` is None.
+
+    A walk takes a batch along one way, so the same positions must be known in all its samples.
+    """
+    if known is None:
+        return torch.full((batch, sum(layout.tokens)), -1, device=device)
+    check_indices(known, layout, lowest=-1)
+    tokens = flatten(known).to(device)
+    if len(tokens) != batch:
+        raise ValueError(f"known holds {len(tokens)} samples for a batch of {batch}; give it one sample for each")
+    if bool(((tokens < 0) != (tokens[:1] < 0)).any()):
+        raise ValueError("samples of one batch have different known positions; walk them in separate batches")
+    return tokens
+
+
+def unflatten(tokens: Tensor, layout: Layout) -> Indices:
+    """The inverse of `flatten`."""
+    levels = zip(torch.split(tokens, list(layout.tokens), 1), layout.codebook_sizes, layout.grids, strict=True)
+    return tuple(level.reshape(len(level), len(sizes), *grid) for level, sizes, grid in levels)
+
+
+class Span(NamedTuple):
+    """One codebook of one level: where its tokens, and the level's, are among the flattened ones; its alphabet."""
+
+    level: int
+    level_start: int
+    start: int
+    stop: int
+    size: int
+
+
+def spans(layout: Layout) -> list[Span]:
+    """Of every codebook, in the order of the flattened tokens."""
+    found: list[Span] = []
+    first = 0
+    for level, (grid, sizes) in enumerate(zip(layout.grids, layout.codebook_sizes, strict=True)):
+        cells = math.prod(grid)
+        starts = range(first, first + len(sizes) * cells, cells)
+        found.extend(Span(level, first, start, start + cells, size) for start, size in zip(starts, sizes, strict=True))
+        first = starts.stop
+    return found
+
+
+def labels(side: Side, classes: int, batch: int, device: torch.device) -> Tensor:
+    """The labels [B] of a batch. Raises ValueError where they are missing or not from 0 to `classes` - 1."""
+    label = side.get("label")
+    if label is None:
+        raise ValueError('this prior is conditional on a label; give side={"label": int64 [B]}')
+    if label.shape != (batch,) or label.is_floating_point():
+        raise ValueError(f"label is {label.dtype} {list(label.shape)}; give int64 labels of [{batch}]")
+    if bool(((label < 0) | (label >= classes)).any()):
+        raise ValueError(f"a label is beyond the {classes} classes of this prior; give labels from 0 to {classes - 1}")
+    return label.to(device, torch.int64)

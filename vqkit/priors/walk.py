@@ -1,0 +1,88 @@
+"""The uses of a walk: draw symbols, or score given ones. Compression drives the same walk with a coder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.draw import check_choice, draw, truncate
+from vqkit.priors.inputs import check_indices, device_of, known_tokens, unflatten
+from vqkit.signal import Indices, Layout, Side
+
+
+def drive(walk: Walk, choose: Callable[[Step], Tensor]) -> None:
+    """Takes a walk to its end; `choose` gives the symbols [B, n] int64 of every step."""
+    step = next(walk, None)
+    while step is not None:
+        symbols = choose(step)
+        try:
+            step = walk.send(symbols)
+        except StopIteration:
+            return
+
+
+@torch.no_grad()
+def sample(
+    prior: Prior,
+    layout: Layout,
+    batch: int,
+    side: Side,
+    *,
+    context: Tensor | None = None,
+    known: Indices | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Indices:
+    """Draws `batch` samples of p(indices | side, context), one int64 [B, Q, *grid] a level.
+
+    Args:
+        known: symbols that are kept, -1 where one is to be drawn.
+        temperature: divides the logits; 0 takes the most probable symbol.
+        top_k: draw among this many most probable symbols only.
+        top_p: and among the fewest that hold this share of the probability, after temperature and top_k.
+        generator: may be on another device than the prior.
+
+    Raises ValueError where an argument is out of its range, or not of the prior's layout.
+    """
+    check_choice(temperature, top_k, top_p)
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; draw at least one sample")
+    tokens = known_tokens(known, layout, batch, device_of(prior)).clone()
+    levels = torch.split(tokens, list(layout.tokens), 1)  # views: drawing into a level fills the tokens
+
+    def choose(step: Step) -> Tensor:
+        if temperature == 0:
+            symbols = step.logits.argmax(-1).expand(batch, -1)
+        else:
+            symbols = draw(truncate(step.logits / temperature, top_k, top_p), batch, generator)
+        levels[step.level][:, step.positions] = symbols
+        return symbols
+
+    drive(prior.walk(layout, batch, side, context, known), choose)
+    return unflatten(tokens, layout)
+
+
+@torch.no_grad()
+def score(prior: Prior, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
+    """log p of every symbol in nats, float32 and shaped like `indices`, by walking them one by one.
+
+    The slow and obvious `Prior.log_prob`, which is tested against it. Raises ValueError like `log_prob`.
+    """
+    check_indices(indices, prior.layout, any_grid=True)
+    layout = prior.layout._replace(grids=tuple(tuple(level.shape[2:]) for level in indices))
+    levels = [level.flatten(1) for level in indices]
+    nats = [torch.zeros_like(level, dtype=torch.float32) for level in levels]
+
+    def choose(step: Step) -> Tensor:
+        symbols = levels[step.level][:, step.positions]
+        log_p = step.logits.log_softmax(-1).expand(len(symbols), -1, -1)
+        nats[step.level][:, step.positions] = log_p.gather(-1, symbols[..., None])[..., 0]
+        return symbols
+
+    drive(prior.walk(layout, len(levels[0]), side, context), choose)
+    return unflatten(torch.cat(nats, 1), layout)

@@ -1,0 +1,149 @@
+"""YAML -> the typed parts of a run. A constructor is its config: the keys and their help are made from type hints and
+docstrings, defaults live in signatures, and an ablation is a line or two over a `base`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from vqkit.autoencoders import Architecture
+from vqkit.bottlenecks import Bottleneck
+from vqkit.data import BUILT_IN
+from vqkit.likelihoods import Likelihood
+from vqkit.modality import Modality
+from vqkit.priors import Prior
+from vqkit.signal import Layout
+from vqkit.training import Training
+
+
+@dataclass
+class Recipe:
+    """All that makes a run, but the folder it goes to.
+
+    Args:
+        data: SOURCE of the samples: a built-in name (digits, shapes), a file, a folder, Parquet, or hf://owner/name.
+        modality: how files become tensors, such as Image with its size and channels.
+        tokenizer: the autoencoder, but for the data's own shape.
+        prior: p(indices), but for the tokenizer's grids and alphabets.
+        training: how the tokenizer is trained.
+        prior_training: how the prior is trained.
+        validation_share: held out where the source has no validation split of its own.
+    """
+
+    data: str
+    modality: Modality
+    tokenizer: Architecture
+    prior: Callable[[Layout], Prior]
+    training: Training = field(default_factory=Training)
+    prior_training: Training = field(default_factory=Training)
+    validation_share: float = 0.1
+
+
+def names() -> list[str]:
+    """The recipes that come with vqkit."""
+    files = resources.files("vqkit").joinpath("recipes").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+
+def parser() -> ArgumentParser:
+    """The keys of a recipe, as command-line options with their help."""
+    made = ArgumentParser(exit_on_error=False)
+    made.add_class_arguments(Recipe)
+    made.add_argument("--config", action="config", help="YAML on top of the recipe, as often as needed.")
+    return made
+
+
+def arguments(recipe: str) -> list[str]:
+    """A recipe's name or file as command-line arguments: its bases first, then itself.
+
+    Raises ValueError where there is no such recipe or it is not YAML.
+    """
+    return [f"--config={json.dumps(document)}" for document in _chain(recipe, ())]
+
+
+def _chain(recipe: str, above: tuple[str, ...]) -> list[dict[str, Any]]:
+    if recipe in above:
+        raise ValueError(f"recipe {recipe} is its own base; remove a base key in {' or '.join(above)}")
+    path = Path(recipe)
+    if recipe in names():
+        text = resources.files("vqkit").joinpath("recipes", f"{recipe}.yaml").read_text()
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        text = path.read_text()
+    else:
+        near = difflib.get_close_matches(recipe, names(), 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no recipe {recipe}; {hint}Name one of {', '.join(names())}, or a YAML file")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{recipe} is not YAML ({' '.join(str(error).split())}); mend that line") from None
+    if not isinstance(document, dict):
+        raise ValueError(f"{recipe} holds no keys; a recipe says at least data, modality, tokenizer and prior")
+    base = document.pop("base", None)
+    return [*(_chain(base, (*above, recipe)) if base else []), document]
+
+
+def parse(made: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Raises ValueError in one sentence, which names the nearest key where one is unknown."""
+    try:
+        parsed = made.parse_args(list(arguments))
+    except ArgumentError as error:
+        raise ValueError(_sentence(made, str(error))) from None
+    if parsed.data not in BUILT_IN and Path(parsed.data).exists():
+        parsed.data = str(Path(parsed.data).resolve())  # a run is read from any folder
+    return parsed
+
+
+def _sentence(made: ArgumentParser, message: str) -> str:
+    """jsonargparse's message in one sentence; for an unknown key, with the one that was probably meant."""
+    unknown = re.search(r"(?:unrecognized arguments: --|[Oo]ption '|nested key '|Key ')([\w.]+)", message)
+    if unknown:
+        key, known = unknown.group(1), _keys(made)
+        wrong = next((part for part in key.split(".") if part not in known), key)
+        near = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(wrong, known, 1)
+        return f"there is no key {key}; " + (f"did you mean {near[0]}?" if near else "see vqkit train --help")
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
+    return " ".join(dict.fromkeys([lines[0], lines[-1]]))  # the key, and the innermost reason
+
+
+def _keys(made: ArgumentParser) -> list[str]:
+    """Every key that a recipe can have, with and without the path to it."""
+    found = [action.dest for action in made._actions]
+    families: list[type] = [Modality, Architecture, Prior, Bottleneck, Likelihood]
+    for cls in families:
+        families += cls.__subclasses__()
+        found += inspect.signature(cls).parameters
+    return [*found, *(part for key in found for part in key.split("."))]
+
+
+def load(config: str) -> Recipe:
+    """The recipe of a run's config.yaml text."""
+    made = parser()
+    return instantiate(made, parse(made, [f"--config={json.dumps(yaml.safe_load(config))}"]))
+
+
+def instantiate(made: ArgumentParser, parsed: Namespace) -> Recipe:
+    """The parts themselves. Raises ValueError where a part refuses its arguments."""
+    torch.manual_seed(parsed.training.seed)  # parts such as codebooks draw their first weights here
+    parts = made.instantiate(parsed)
+    return Recipe(**{key: parts[key] for key in Recipe.__dataclass_fields__})
+
+
+def dump(made: ArgumentParser, parsed: Namespace) -> str:
+    """The whole configuration as YAML, every default written out."""
+    keep = parsed.clone()
+    for key in [key for key in vars(keep) if key not in Recipe.__dataclass_fields__]:
+        keep.pop(key)
+    text: str = made.dump(keep, skip_validation=True)
+    return text
