@@ -29,7 +29,7 @@ from vqkit.training import TokenizerObjective, Training
 from vqkit.training.fit import fit
 from vqkit.training.metrics import read_rows
 
-ROUNDS, STEPS, BATCH = 3, 1000, 32
+ROUNDS, STEPS, BATCH = 5, 1000, 32
 
 
 def quality(data: str, out: Path) -> dict[str, object]:

@@ -66,3 +66,21 @@ def test_other_precisions_are_computed_in_float32(dtype: torch.dtype) -> None:
 def test_wrong_shapes_are_refused(z: tuple[int, ...], codebook: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must be"):
         nearest_code(torch.zeros(z), torch.zeros(codebook))
+
+
+@pytest.mark.parametrize("k", [65, 127, 128, 200])
+def test_a_padded_codebook_answers_within_itself(k: int) -> None:
+    z, codebook = torch.randint(-9, 10, (300, 4)).float(), torch.randint(-9, 10, (k, 4)).float()
+    assert torch.equal(nearest_code(z, codebook), squared_distances(z, codebook).argmin(1))
+    assert int(nearest_code(torch.full((3, 4), torch.nan), codebook).max()) < k
+
+
+@pytest.mark.parametrize("k", [60, 200])
+def test_a_bias_is_added_to_the_squared_distance(k: int) -> None:
+    z, codebook = torch.randint(-8, 9, (500, 4)).float(), torch.randint(-8, 9, (k, 4)).float()
+    bias = torch.randint(0, 200, (k,)).float()
+    wanted = (squared_distances(z, codebook) + bias).argmin(1)
+    assert torch.equal(nearest_code(z, codebook, bias), wanted)
+    assert not torch.equal(nearest_code(z, codebook), wanted)
+    with pytest.raises(ValueError, match="one number for each"):
+        nearest_code(z, codebook, bias[:-1])

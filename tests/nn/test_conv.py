@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.nn import ConvDecoder, ConvEncoder, ResidualStack, conv
+from vqkit.nn.conv import UpsamplingConv
 
 GRIDS = {1: (24,), 2: (16, 8), 3: (8, 16, 8)}
 SMALL = {"width": 8, "residual_layers": 2, "residual_width": 4}
@@ -29,6 +30,22 @@ def test_conv_keeps_the_grid_or_divides_it(dims: int) -> None:
     assert conv(dims, 2, 3)(x).shape == (1, 3, *GRIDS[dims])
     assert conv(dims, 2, 3, 1)(x).shape == (1, 3, *GRIDS[dims])
     assert conv(dims, 2, 3, 4, 2)(x).shape == (1, 3, *(n // 2 for n in GRIDS[dims]))
+
+
+@pytest.mark.parametrize("dims", GRIDS)
+def test_an_upsampling_conv_has_the_gradients_of_a_transposed_convolution(dims: int) -> None:
+    ours, x = UpsamplingConv(dims, 3, 2), torch.randn(2, 3, *GRIDS[dims])
+    plain = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1](3, 2, 4, stride=2, padding=1)
+    nn.init.normal_(ours.bias)
+    plain.weight.data.copy_(ours.kernel.weight.data)
+    plain.bias.data.copy_(ours.bias.data)
+    y, wanted = ours(x), plain(x)
+    torch.testing.assert_close(y, wanted)
+    gradient = torch.randn_like(y)
+    y.backward(gradient)
+    wanted.backward(gradient)
+    torch.testing.assert_close(ours.kernel.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, plain.bias.grad, atol=1e-3, rtol=1e-4)
 
 
 def reach(net: nn.Module, x: Tensor, pixel: int) -> Tensor:
