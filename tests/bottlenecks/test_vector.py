@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer
 from vqkit.bottlenecks.codebook import Codebook
-from vqkit.bottlenecks.estimators import straight_through
+from vqkit.bottlenecks.estimators import StraightThrough
 
 Either = VectorQuantizer | EMAVectorQuantizer
 BOTH = pytest.mark.parametrize("kind", [VectorQuantizer, EMAVectorQuantizer])
@@ -85,7 +85,7 @@ def test_the_weight_does_not_depend_on_the_batch_size() -> None:
 def test_straight_through_is_z_q_to_the_bit() -> None:
     z_e, z_q = 1e4 * torch.randn(5, 6), (1e-4 * torch.randn(5, 6)).requires_grad_()
     assert not torch.equal(z_e + (z_q - z_e), z_q)  # the usual formula is not
-    z = straight_through(z_e.requires_grad_(), z_q)
+    z = StraightThrough()(z_e.requires_grad_(), z_q)
     assert torch.equal(z, z_q) and z.data_ptr() != z_q.data_ptr()
     z.backward(z_q.detach())
     assert torch.equal(z_e.grad, z_q) and z_q.grad is None

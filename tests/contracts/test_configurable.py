@@ -14,7 +14,7 @@ from torch import nn
 from vqkit import autoencoders, bottlenecks, likelihoods, priors
 from vqkit import nn as vqkit_nn
 from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
-from vqkit.bottlenecks import EMAVectorQuantizer, Identity, VectorQuantizer
+from vqkit.bottlenecks import EMAVectorQuantizer, Identity, RotationTrick, StraightThrough, VectorQuantizer
 from vqkit.checkpoint import build, config_of
 from vqkit.likelihoods import Categorical, Gaussian
 from vqkit.nn import ConvDecoder, ConvEncoder, ResidualStack
@@ -35,8 +35,14 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     Identity: {"dim": 3},
     VectorQuantizer: {
         "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "codebook_weight": 2.0, "decay": 0.9, "revival": 0.2,
+        "estimator": RotationTrick(),
     },
-    EMAVectorQuantizer: {"dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "decay": 0.9, "revival": 0.2},
+    EMAVectorQuantizer: {
+        "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "decay": 0.9, "revival": 0.2,
+        "estimator": RotationTrick(),
+    },
+    StraightThrough: {},
+    RotationTrick: {},
     Categorical: {},
     Gaussian: {"scale": 0.2},
     ProjectedLevel: {"features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -31,9 +32,26 @@ class Bottleneck(nn.Module, ABC):
 
     dim: int
 
-    @abstractmethod
     def forward(self, z_e: Tensor, mask: Tensor | None = None) -> Latent:
-        """`mask` [B, *grid] is True where a position counts; padding stays out of every loss and statistic."""
+        """z_e [B, D, *grid] of any floating type; computed in float32, as half precision flips indices. `mask`
+        [B, *grid] is True where a position counts; padding stays out of every loss and statistic.
+
+        Raises:
+            ValueError: z_e has another shape, no sample, or a number that is not finite.
+        """
+        if z_e.ndim < 3 or z_e.shape[1] != self.dim or not z_e.numel():
+            raise ValueError(f"z_e is {list(z_e.shape)}; {type(self).__name__} takes [B, {self.dim}, *grid], B above 0")
+        if not math.isfinite(float(z_e.detach().abs().amax())):
+            raise ValueError(
+                "z_e holds numbers that are not finite; lower the learning rate, or look for the layer that made them"
+            )
+        with torch.autocast(z_e.device.type, enabled=False):
+            return self.latent(z_e.float(), mask)
+
+    @abstractmethod
+    def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
+        """What `forward` returns, of a z_e that is float32 and was looked at. For those who write or compose
+        bottlenecks; everybody else calls the bottleneck."""
 
     def update(self) -> None:
         """Once an optimizer step: moving averages, revival, schedules, synchronised over processes."""
@@ -55,7 +73,8 @@ class Quantizer(Bottleneck, ABC):
 
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
-        """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode."""
+        """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode. Where the codebooks add to
+        each other, the first few of the Q are enough."""
 
     def sample(self, batch: int, grid: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """z of codes that are all equally likely."""

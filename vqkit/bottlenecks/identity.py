@@ -18,8 +18,6 @@ class Identity(Bottleneck):
     def sample(self, batch: int, grid: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         raise ValueError("an Identity has no prior to sample from; use a quantizer such as EMAVectorQuantizer")
 
-    def forward(self, z_e: Tensor, mask: Tensor | None = None) -> Latent:
-        if z_e.ndim < 3 or z_e.shape[1] != self.dim:
-            raise ValueError(f"z_e is {list(z_e.shape)}; this bottleneck takes [B, {self.dim}, *grid]")
+    def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         undefined = torch.full((z_e.shape[0],), torch.nan, device=z_e.device)
         return Latent(z_e, z_e.new_zeros(()), undefined, None, {})

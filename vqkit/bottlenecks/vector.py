@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqkit.bottlenecks.base import Latent, Quantizer, masked_mean, positions, to_grid, to_vectors
 from vqkit.bottlenecks.codebook import Codebook
-from vqkit.bottlenecks.estimators import straight_through
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough
 
 
 class _NearestCode(Quantizer):
@@ -22,33 +22,37 @@ class _NearestCode(Quantizer):
     codebook_weight: float
 
     def __init__(
-        self, dim: int, codebook_size: int, commitment_weight: float, decay: float, revival: float, learned: bool
+        self,
+        dim: int,
+        codebook_size: int,
+        commitment_weight: float,
+        decay: float,
+        revival: float,
+        estimator: Estimator | None,
+        learned: bool,
     ) -> None:
         super().__init__()
         if commitment_weight < 0:
             raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
         self.dim, self.codebook_size, self.commitment_weight = dim, codebook_size, commitment_weight
         self.decay, self.revival = decay, revival
+        self.estimator = estimator or StraightThrough()
         self.codebook_sizes = (codebook_size,)
         self.codebook = Codebook(codebook_size, dim, learned, decay, revival)
 
-    def forward(self, z_e: Tensor, mask: Tensor | None = None) -> Latent:
-        if z_e.ndim < 3 or z_e.shape[1] != self.dim:
-            raise ValueError(f"z_e is {list(z_e.shape)}; this quantizer takes [B, {self.dim}, *grid]")
-        with torch.autocast(z_e.device.type, enabled=False):  # half precision flips indices
-            z_e = z_e.float()
-            vectors = to_vectors(z_e)
-            indices = self.codebook.nearest(vectors)
-            if self.training:
-                real = slice(None) if mask is None else mask.flatten()
-                self.codebook.see(vectors[real], indices[real])
-            z_q = to_grid(self.codebook.lookup(indices), z_e)
-            loss = self.commitment_weight * masked_mean((z_e - z_q.detach()).square(), mask)
-            if self.codebook_weight:
-                loss = loss + self.codebook_weight * masked_mean((z_e.detach() - z_q).square(), mask)
-            kl = positions(z_e, mask) * math.log(self.codebook_size)
-            grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
-            return Latent(straight_through(z_e, z_q), loss, kl, grid_indices, self.codebook.stats())
+    def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
+        vectors = to_vectors(z_e)
+        indices = self.codebook.nearest(vectors)
+        if self.training:
+            real = slice(None) if mask is None else mask.flatten()
+            self.codebook.see(vectors[real], indices[real])
+        z_q = to_grid(self.codebook.lookup(indices), z_e)
+        loss = self.commitment_weight * masked_mean((z_e - z_q.detach()).square(), mask)
+        if self.codebook_weight:
+            loss = loss + self.codebook_weight * masked_mean((z_e.detach() - z_q).square(), mask)
+        kl = positions(z_e, mask) * math.log(self.codebook_size)
+        grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
+        return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, self.codebook.stats())
 
     def lookup(self, indices: Tensor) -> Tensor:
         return self.codebook.lookup(indices.squeeze(1)).movedim(-1, 1)
@@ -73,8 +77,9 @@ class VectorQuantizer(_NearestCode):
         codebook_weight: float = 1.0,
         decay: float = 0.99,
         revival: float = 0.1,
+        estimator: Estimator | None = None,
     ) -> None:
-        super().__init__(dim, codebook_size, commitment_weight, decay, revival, learned=True)
+        super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=True)
         if not codebook_weight > 0:
             raise ValueError(f"codebook_weight is {codebook_weight}; without it the codebook never learns")
         self.codebook_weight = codebook_weight
@@ -98,8 +103,9 @@ class EMAVectorQuantizer(_NearestCode):
         commitment_weight: float = 0.25,
         decay: float = 0.99,
         revival: float = 0.1,
+        estimator: Estimator | None = None,
     ) -> None:
-        super().__init__(dim, codebook_size, commitment_weight, decay, revival, learned=False)
+        super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=False)
         self.codebook_weight = 0.0
         self.register_buffer("sums", torch.zeros(codebook_size, dim))
 
