@@ -78,6 +78,44 @@ def test_the_verbs_work_on_a_run_and_speak_json(run: Path, tmp_path: Path, capsy
     assert Path(json.loads(capsys.readouterr().out)["report"]).exists()
 
 
+def doctored(out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[set[str], str]:
+    """A small run trained with these options: which checks found it ill, and what is told of it."""
+    enough = ["--training.weight_average=0.95", "--tokenizer.width=16", "--prior.width=32"]
+    for stage in ("training", "prior_training"):
+        enough += [f"--{stage}.{setting}" for setting in ("learning_rate=3e-3", "warmup_steps=20", "log_every=10")]
+        enough += [f"--{stage}.max_steps=100"]
+    stages = "--stages=tokenizer,tokens,prior,evaluation"
+    assert main(["train", "digits", "--out", str(out), stages, *TINY, *enough, *options]) == 0
+    capsys.readouterr()
+    assert main(["doctor", str(out), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert main(["doctor", str(out)]) == 0
+    # how long it waits for data is the machine's affair
+    ill = {f["check"] for f in facts["findings"] if f["remedy"] and f["check"] != "waiting for data"}
+    assert not (ill and facts["healthy"])
+    return ill, capsys.readouterr().out
+
+
+def test_the_doctor_finds_a_healthy_run_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ill, text = doctored(tmp_path / "run", capsys, "--training.max_steps=300", "--prior_training.max_steps=200")
+    assert not ill
+    assert "of 16 codes, over 2,976 held-out tokens" in text and "nats under the prior" in text
+
+
+def test_the_doctor_says_that_a_codebook_collapsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = ["--tokenizer.bottleneck.revival=0", "--tokenizer.bottleneck.decay=0.9999"]
+    ill, text = doctored(tmp_path / "run", capsys, "--tokenizer.bottleneck.codebook_size=32", *frozen)
+    assert {"codebook collapse", "norms apart"} <= ill
+    assert text.startswith("To be changed") and "raise the bottleneck's revival" in text
+
+
+def test_the_doctor_wants_an_evaluated_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert "is not a run" in refusal(capsys, "doctor", tmp_path)
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation.json"))
+    assert f"run: vqkit evaluate {tmp_path / 'run'}" in refusal(capsys, "doctor", tmp_path / "run")
+
+
 def test_mistakes_in_the_command_are_told_in_a_sentence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert "there is no verb trian" in refusal(capsys, "trian")

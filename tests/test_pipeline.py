@@ -161,7 +161,7 @@ def test_stages_can_be_made_one_after_the_other(tmp_path: Path) -> None:
     [
         ({"data": "nowhere"}, "neither a file, a folder nor a built-in"),
         ({"tokenizer.halvings": 4}, "cannot be halved 4 times"),
-        ({"training.learning_rate": 1e18, "training.warmup_steps": 0, "training.gradient_clip": 0.0}, "became"),
+        ({"training.learning_rate": 1e18, "training.warmup_steps": 0, "training.gradient_clip": 0.0}, "at step"),
         ({"training.precision": "float16"}, "float16"),
         ({"prior.heads": 3}, "heads"),
         ({"tokenizer.bottleneck": {"class_path": "Identity", "init_args": {"dim": 4}}}, "has no indices"),

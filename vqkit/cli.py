@@ -113,6 +113,21 @@ def report(run: str) -> Told:
     return Told({"report": str(path)}, f"report: {path}")
 
 
+def doctor(run: str) -> Told:
+    """Says what is wrong with a run and what to change, if anything; exit status 0 either way.
+
+    Args:
+        run: folder of a trained and evaluated run.
+    """
+    from vqkit.run import Run
+    from vqkit.training.doctor import as_text, diagnose
+
+    loaded = Run(run)
+    findings = diagnose(loaded.evaluation, loaded.layout, loaded.metrics)
+    healthy = not any(finding.remedy for finding in findings)
+    return Told({"healthy": healthy, "findings": [finding._asdict() for finding in findings]}, as_text(findings))
+
+
 def train(arguments: Sequence[str]) -> Told:
     """Trains a tokenizer, then a prior over its tokens; evaluates both, draws samples and writes the report."""
     from vqkit import pipeline, recipe
@@ -147,7 +162,7 @@ def train(arguments: Sequence[str]) -> Told:
 
 
 VERBS: dict[str, Callable[..., Told]] = {
-    verb.__name__: verb for verb in (train, tokenize, sample, reconstruct, evaluate, report)
+    verb.__name__: verb for verb in (train, tokenize, sample, reconstruct, evaluate, report, doctor)
 }
 
 

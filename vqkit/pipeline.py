@@ -23,7 +23,6 @@ from vqkit.recipe import Recipe
 from vqkit.report import Findings, write
 from vqkit.run import SPLITS, Run
 from vqkit.training import PriorObjective, TokenizerObjective
-from vqkit.training.metrics import read_rows
 from vqkit.training.states import last_state, states_of
 
 _LOG = logging.getLogger("vqkit")
@@ -230,10 +229,7 @@ def _evaluate(inputs: StageInputs) -> None:
 
 def report(run: Run) -> Path:
     """Writes report/index.html, one page that needs nothing else, and samples.png beside the run's numbers."""
-    numbers = run.results["evaluation"]
-    if not numbers.exists():
-        raise ValueError(f"{run.folder} is not evaluated yet; run: vqkit evaluate {run.folder}")
-    evaluation = json.loads(numbers.read_text())
+    evaluation = run.evaluation
     data = run.dataset("validation")
     held_out = data.read(spread(len(data), _SHOWN))
     indices = run.tokenizer.encode(held_out.x, held_out.side)
@@ -259,7 +255,7 @@ def report(run: Run) -> Path:
         sample_labels=labels,
         layout=run.layout,
         token_counts=health.counts,
-        metrics={stage: read_rows(run.folder / f"metrics-{stage}.csv") for stage in ("tokenizer", "prior")},
+        metrics=run.metrics,
         facts=_facts(run),
     )
     write(findings, run.results["report"])

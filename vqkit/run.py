@@ -28,6 +28,7 @@ from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
 from vqkit.signal import Indices, Layout, Side
 from vqkit.tokens import Tokens, TokenShards, shard_path, source_of, write_shard
+from vqkit.training.metrics import read_rows
 
 Split = Literal["train", "validation", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -266,6 +267,22 @@ class Run:
         part = self.folder / "evaluation.json.part"
         part.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
         part.rename(self.results["evaluation"])
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What evaluation.json holds, by split. Raises ValueError where there is none."""
+        if not self.results["evaluation"].exists():
+            raise ValueError(
+                f"{self.folder} is not evaluated yet; run: vqkit evaluate {self.folder}, or the vqkit train that made "
+                "it, which goes on where it stopped"
+            )
+        numbers: dict[str, Any] = json.loads(self.results["evaluation"].read_text())
+        return numbers
+
+    @property
+    def metrics(self) -> dict[str, list[dict[str, float]]]:
+        """What training logged, by stage; no rows of a stage that was not trained."""
+        return {stage: read_rows(self.folder / f"metrics-{stage}.csv") for stage in ("tokenizer", "prior")}
 
     @property
     def results(self) -> dict[str, Path]:

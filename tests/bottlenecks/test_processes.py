@@ -14,7 +14,7 @@ import torch
 import vqkit
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-KINDS = pytest.mark.parametrize("kind", ["ema", "vector"])
+KINDS = pytest.mark.parametrize("kind", ["ema", "vector", "cosine", "residual", "shared residual", "sim vector"])
 
 
 def run(folder: Path, world: int) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def test_two_processes_are_one_on_the_joined_batch(results: list[dict[str, Any]]
     torch.testing.assert_close(first[kind], alone[kind], atol=1e-5, rtol=1e-5)
 
 
-@KINDS
+@pytest.mark.parametrize("kind", ["ema", "vector"])
 def test_codes_were_revived_meanwhile_in_the_same_steps(results: list[dict[str, Any]], kind: str) -> None:
     alone, first, _ = results
     assert int(alone[f"{kind} revived"].sum()) == 2

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer
+from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer, codebook
 from vqkit.bottlenecks.codebook import Codebook
-from vqkit.bottlenecks.estimators import StraightThrough
 
 Either = VectorQuantizer | EMAVectorQuantizer
 BOTH = pytest.mark.parametrize("kind", [VectorQuantizer, EMAVectorQuantizer])
@@ -80,15 +79,6 @@ def test_the_moving_average_has_no_codebook_loss_and_no_parameter() -> None:
 def test_the_weight_does_not_depend_on_the_batch_size() -> None:
     quantizer = with_codes(VectorQuantizer(2, 3), CODES)
     torch.testing.assert_close(quantizer(Z_E.repeat(10, 1, 1)).loss, quantizer(Z_E).loss)
-
-
-def test_straight_through_is_z_q_to_the_bit() -> None:
-    z_e, z_q = 1e4 * torch.randn(5, 6), (1e-4 * torch.randn(5, 6)).requires_grad_()
-    assert not torch.equal(z_e + (z_q - z_e), z_q)  # the usual formula is not
-    z = StraightThrough()(z_e.requires_grad_(), z_q)
-    assert torch.equal(z, z_q) and z.data_ptr() != z_q.data_ptr()
-    z.backward(z_q.detach())
-    assert torch.equal(z_e.grad, z_q) and z_q.grad is None
 
 
 def test_half_precision_gets_its_gradient_back() -> None:
@@ -265,6 +255,30 @@ def test_initialisation_stops_reading_when_it_has_enough(kind: type[Either]) -> 
 
 
 @BOTH
+def test_initialisation_of_a_large_codebook_takes_fewer_vectors_a_code(
+    kind: type[Either], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    monkeypatch.setattr(codebook, "_MANY_POINTS", 512)
+    monkeypatch.setattr(codebook, "k_means", lambda points, k: taken.append(len(points)) or points[:k])
+    for codes, n in [(4, 64), (16, 64), (16, 10_000), (400, 64)]:
+        kind(2, codes).initialise(stream(10_000, n))
+    assert taken == [256, 512, 527, 832]  # 64 a code; no more than 512, also of a long part; 2 a code at least
+
+
+@BOTH
+def test_dead_codes_are_revived_from_all_forwards_of_a_step_within_bounds(
+    kind: type[Either], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codebook, "_CANDIDATES", 5)
+    quantizer = kind(2, 3)
+    for n in (2, 2, 3):
+        quantizer(torch.full((1, 2, n), float(n)))
+    won = quantizer.codebook.collect()
+    assert won is not None and won.vectors[:, 0].tolist() == [2.0, 2.0, 3.0, 3.0, 3.0]
+
+
+@BOTH
 @pytest.mark.parametrize("n", [1, 3])
 def test_initialisation_makes_do_with_fewer_vectors_than_codes(kind: type[Either], n: int) -> None:
     quantizer = kind(2, 8)
@@ -367,6 +381,15 @@ def test_stats_tell_use(kind: type[Either]) -> None:
         step(quantizer, torch.tensor([[0.0], [1.0], [0.0], [1.0]]))
     stats = quantizer(torch.zeros(1, 1, 3)).stats
     assert float(stats["perplexity"]) == pytest.approx(2.0) and float(stats["usage"]) == pytest.approx(0.5)
+
+
+@BOTH
+def test_stats_tell_mean_norms_without_padding(kind: type[Either]) -> None:
+    quantizer = with_codes(kind(2, 2), [[3.0, 4.0], [-6.0, -8.0]])
+    z_e = torch.tensor([[[3.0, -6.0, 900.0], [5.0, -7.0, 900.0]]])
+    stats = quantizer(z_e, torch.tensor([[True, True, False]])).stats
+    assert float(stats["z_e_norm"]) == pytest.approx((34**0.5 + 85**0.5) / 2)
+    assert float(stats["code_norm"]) == pytest.approx(7.5)
 
 
 def test_one_code_needs_no_bits() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 import weakref
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,10 +16,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vqkit.bottlenecks import EMAVectorQuantizer, Quantizer, VectorQuantizer
+from vqkit.bottlenecks import (
+    CosineSimilarityQuantizer,
+    EMAVectorQuantizer,
+    Quantizer,
+    ResidualQuantizer,
+    SharedResidualQuantizer,
+    SimVectorQuantizer,
+    VectorQuantizer,
+)
+from vqkit.bottlenecks.codebook import Codebook
 
 STEPS = 8
-KINDS = {"ema": EMAVectorQuantizer, "vector": VectorQuantizer}
+KINDS: dict[str, Callable[[], Quantizer]] = {
+    "ema": lambda: EMAVectorQuantizer(2, 6, decay=0.8, revival=0.2),
+    "vector": lambda: VectorQuantizer(2, 6, decay=0.8, revival=0.2),
+    "cosine": lambda: CosineSimilarityQuantizer(EMAVectorQuantizer(2, 6, decay=0.8)),
+    "residual": lambda: ResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8), 3),
+    "shared residual": lambda: SharedResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8), 3),
+    "sim vector": lambda: SimVectorQuantizer(2, 6),
+}
 
 
 def batch(step: int) -> tuple[Tensor, Tensor]:
@@ -28,13 +45,19 @@ def batch(step: int) -> tuple[Tensor, Tensor]:
     return z_e, torch.arange(8) < torch.tensor([[8], [7], [5], [3]])
 
 
+def far(quantizer: Quantizer) -> int:
+    """How many codes are where no data is."""
+    return sum(int((m.vectors.detach() > 10).any(1).sum()) for m in quantizer.modules() if isinstance(m, Codebook))
+
+
 def train(kind: str, rank: int, world: int) -> tuple[Quantizer, list[int]]:
     """The trained quantizer, and how many codes each step revived."""
     torch.manual_seed(0)
-    quantizer = KINDS[kind](2, 6, decay=0.8, revival=0.2)
-    book = quantizer.codebook
-    book.vectors.data[4:] = 50.0  # dead from the start
-    optimizer = torch.optim.SGD([*quantizer.parameters()] or [torch.zeros(1, requires_grad=True)], lr=0.5)
+    quantizer = KINDS[kind]()
+    if isinstance(quantizer, EMAVectorQuantizer | VectorQuantizer):
+        quantizer.codebook.vectors.data[4:] = 50.0  # dead from the start
+    parameters = [*quantizer.parameters()]
+    optimizer = torch.optim.SGD(parameters or [torch.zeros(1, requires_grad=True)], lr=0.5)
     revived = []
     for step in range(STEPS):
         z_e, mask = (part.chunk(world)[rank] for part in batch(step))
@@ -44,11 +67,12 @@ def train(kind: str, rank: int, world: int) -> tuple[Quantizer, list[int]]:
             # The mean over all processes, as their shares of the batch differ in real positions.
             (latent.loss * mask.sum() / batch(step)[1].sum()).backward()
             if world > 1:
-                dist.all_reduce(book.vectors.grad)
+                for parameter in parameters:
+                    dist.all_reduce(parameter.grad)
             optimizer.step()
-        far = int((book.vectors.detach() > 10).any(1).sum())
+        before = far(quantizer)
         quantizer.update()
-        revived.append(far - int((book.vectors.detach() > 10).any(1).sum()))
+        revived.append(before - far(quantizer))
     return quantizer, revived
 
 

@@ -14,7 +14,29 @@ from torch import nn
 from vqkit import autoencoders, bottlenecks, likelihoods, priors
 from vqkit import nn as vqkit_nn
 from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
-from vqkit.bottlenecks import EMAVectorQuantizer, Identity, RotationTrick, StraightThrough, VectorQuantizer
+from vqkit.bottlenecks import (
+    BinarySphericalQuantizer,
+    CosineSimilarityQuantizer,
+    EMAVectorQuantizer,
+    FiniteScalarQuantizer,
+    GaussianBottleneck,
+    GumbelMaxQuantizer,
+    GumbelSoftmaxQuantizer,
+    Identity,
+    ImplicitMLEQuantizer,
+    IndexBackpropagationQuantizer,
+    LookupFreeQuantizer,
+    ProductQuantizer,
+    ProjectedQuantizer,
+    ResidualQuantizer,
+    RotationTrick,
+    SharedResidualQuantizer,
+    SimVectorQuantizer,
+    StraightThrough,
+    StraightThroughGumbelQuantizer,
+    UniformScalarQuantizer,
+    VectorQuantizer,
+)
 from vqkit.checkpoint import build, config_of
 from vqkit.likelihoods import Categorical, Gaussian
 from vqkit.nn import ConvDecoder, ConvEncoder, ResidualStack
@@ -40,6 +62,46 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     EMAVectorQuantizer: {
         "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "decay": 0.9, "revival": 0.2,
         "estimator": RotationTrick(),
+    },
+    FiniteScalarQuantizer: {"levels": (3, 5, 4), "groups": (2, 1)},
+    LookupFreeQuantizer: {
+        "dim": 3, "groups": (2, 1), "entropy_weight": 0.2, "commitment_weight": 0.5, "temperature": 0.3,
+    },
+    BinarySphericalQuantizer: {"dim": 3, "groups": (2, 1), "entropy_weight": 0.2, "temperature": 0.3},
+    UniformScalarQuantizer: {"dim": 3, "step": 0.5, "levels": 7, "dead_zone": 1.5},
+    GaussianBottleneck: {"dim": 3, "beta": 0.5, "free_bits": 0.1},
+    CosineSimilarityQuantizer: {"quantizer": EMAVectorQuantizer(3, 7)},
+    ProjectedQuantizer: {"quantizer": EMAVectorQuantizer(3, 7), "dim": 5},
+    ProductQuantizer: {"quantizers": [EMAVectorQuantizer(3, 7), VectorQuantizer(2, 5)]},
+    ResidualQuantizer: {
+        "quantizer": VectorQuantizer(3, 7), "depth": 2, "dropout": 0.3, "commitment_weight": 0.5,
+        "estimator": RotationTrick(),
+    },
+    SharedResidualQuantizer: {
+        "quantizer": VectorQuantizer(3, 7), "depth": 2, "dropout": 0.3, "commitment_weight": 0.5,
+        "estimator": RotationTrick(),
+    },
+    SimVectorQuantizer: {
+        "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "codebook_weight": 2.0, "estimator": RotationTrick(),
+    },
+    IndexBackpropagationQuantizer: {
+        "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "codebook_weight": 2.0, "index_weight": 0.3,
+        "entropy_weight": 0.2, "entropy_temperature": 0.1, "decay": 0.9, "revival": 0.2,
+    },
+    GumbelSoftmaxQuantizer: {
+        "dim": 3, "codebook_size": 7, "initial_temperature": 2.0, "final_temperature": 0.3, "annealing_updates": 5,
+        "kl_weight": 0.2, "decay": 0.9, "revival": 0.2,
+    },
+    StraightThroughGumbelQuantizer: {
+        "dim": 3, "codebook_size": 7, "initial_temperature": 2.0, "final_temperature": 0.3, "annealing_updates": 5,
+        "kl_weight": 0.2, "decay": 0.9, "revival": 0.2,
+    },
+    GumbelMaxQuantizer: {
+        "dim": 3, "codebook_size": 7, "temperature": 0.3, "commitment_weight": 0.5, "codebook_weight": 2.0,
+        "decay": 0.9, "revival": 0.2, "estimator": StraightThrough(),
+    },
+    ImplicitMLEQuantizer: {
+        "dim": 3, "codebook_size": 7, "step": 2.0, "kl_weight": 0.2, "decay": 0.9, "revival": 0.2,
     },
     StraightThrough: {},
     RotationTrick: {},

@@ -50,3 +50,11 @@ def test_several_codebooks_are_averaged() -> None:
     health.add((torch.tensor([[[0, 1], [1, 1]]]),))
     numbers = health.measured().numbers
     assert numbers == {"usage": 0.5, "perplexity": pytest.approx(1.5), "held_out_tokens": 4}
+
+
+def test_every_codebook_of_every_level_has_its_numbers() -> None:
+    health = CodebookHealth(Layout(((1,), (2,)), ((5,), (4, 2))))
+    health.add((torch.tensor([[[3]]]), torch.tensor([[[0, 1], [1, 1]]])))
+    numbers = health.of_codebooks()
+    assert numbers["usage_of_codebooks"] == [[0.2], [0.5, 0.5]]
+    assert numbers["perplexity_of_codebooks"] == [[1.0], [pytest.approx(2.0), 1.0]]

@@ -44,7 +44,7 @@ def batches(count: int = 10) -> list[Batch]:
 def test_every_measure_is_there_and_is_json(tokenizer: Autoencoder) -> None:
     layout = tokenizer.layout()
     found = evaluate(tokenizer, UniformPrior(layout), UnigramPrior(layout), batches())
-    assert set(found) == {*MEASURES, "reasons"}
+    assert set(found) == {*MEASURES, "usage_of_codebooks", "perplexity_of_codebooks", "reasons"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert {name for name in MEASURES if found[name] is None} == set(found["reasons"]) == {"ms_ssim"}
     assert (found["samples"], found["held_out_tokens"], found["nominal_bits"]) == (10, 40, 16.0)

@@ -26,13 +26,13 @@ class Level(nn.Module, ABC):
 
 
 class ProjectedLevel(Level):
-    """The only level of a VQ-VAE: a 1x1 convolution to the bottleneck's dimension, and z itself is the context."""
+    """The only level of a VQ-VAE: a 1x1 convolution to the bottleneck's inputs, and z itself is the context."""
 
     def __init__(self, features: int, bottleneck: Bottleneck, dims: int = 2) -> None:
         super().__init__()
         self.features, self.dims = features, dims
         self.bottleneck = bottleneck
-        self.project = conv(dims, features, bottleneck.dim, 1)
+        self.project = conv(dims, features, bottleneck.inputs, 1)
 
     def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
         z_e: Tensor = self.project(features)

@@ -26,23 +26,34 @@ class Latent(NamedTuple):
     stats: dict[str, Tensor]
 
 
+class NotFinite(ValueError):
+    """z_e holds NaN or infinity."""
+
+
 class Bottleneck(nn.Module, ABC):
     """z_e [B, D, *grid] -> `Latent`. `forward` gathers statistics in training mode and changes nothing that a result
     depends on; `update` does, once an optimizer step."""
 
     dim: int
 
+    @property
+    def inputs(self) -> int:
+        """The channels of z_e; `dim` are those of z."""
+        return self.dim
+
     def forward(self, z_e: Tensor, mask: Tensor | None = None) -> Latent:
-        """z_e [B, D, *grid] of any floating type; computed in float32, as half precision flips indices. `mask`
+        """z_e [B, inputs, *grid], of any floating type; computed in float32, as half precision flips indices. `mask`
         [B, *grid] is True where a position counts; padding stays out of every loss and statistic.
 
         Raises:
-            ValueError: z_e has another shape, no sample, or a number that is not finite.
+            ValueError: z_e has another shape or no sample.
+            NotFinite: it holds a number that is not finite.
         """
-        if z_e.ndim < 3 or z_e.shape[1] != self.dim or not z_e.numel():
-            raise ValueError(f"z_e is {list(z_e.shape)}; {type(self).__name__} takes [B, {self.dim}, *grid], B above 0")
+        if z_e.ndim < 3 or z_e.shape[1] != self.inputs or not z_e.numel():
+            wanted = f"{type(self).__name__} takes [B, {self.inputs}, *grid], B above 0"
+            raise ValueError(f"z_e is {list(z_e.shape)}; {wanted}")
         if not math.isfinite(float(z_e.detach().abs().amax())):
-            raise ValueError(
+            raise NotFinite(
                 "z_e holds numbers that are not finite; lower the learning rate, or look for the layer that made them"
             )
         with torch.autocast(z_e.device.type, enabled=False):
@@ -104,8 +115,38 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     return (values * weights).sum() / (weights.sum() * values.shape[1]).clamp_min(1)
 
 
+def channel_means(values: Tensor, mask: Tensor | None) -> Tensor:
+    """As `masked_mean`, of each channel apart: [D]."""
+    if mask is None:
+        return values.transpose(0, 1).flatten(1).mean(1)
+    return values.transpose(0, 1)[:, mask].sum(1) / mask.sum().clamp_min(1)
+
+
 def positions(z: Tensor, mask: Tensor | None) -> Tensor:
     """[B] float32: how many positions count in each sample."""
     if mask is None:
         return torch.full((z.shape[0],), float(z[0, 0].numel()), device=z.device)
     return mask.flatten(1).sum(1).to(torch.float32)
+
+
+def use_in_batch(indices: Tensor, sizes: tuple[int, ...], mask: Tensor | None) -> dict[str, Tensor]:
+    """`perplexity` and `usage` of indices [B, Q, *grid] in this batch alone, means over the Q codebooks; no table of
+    counts, as a codebook that is arithmetic may be large."""
+    symbols = indices.movedim(1, 0).flatten(1) if mask is None else indices.movedim(1, 0)[:, mask]
+    perplexities, used = [], []
+    for column, size in zip(symbols, sizes, strict=True):
+        counts = column.unique(return_counts=True)[1]
+        perplexities.append(torch.special.entr(counts / counts.sum()).sum().exp())
+        used.append(len(counts) / size)
+    return {"perplexity": torch.stack(perplexities).mean(), "usage": torch.tensor(used, device=indices.device).mean()}
+
+
+def quantization_loss(
+    z_e: Tensor, z_q: Tensor, mask: Tensor | None, commitment_weight: float, codebook_weight: float
+) -> Tensor:
+    """`commitment_weight` |z_e - sg(e)|^2 holds the encoder to its code, `codebook_weight` |sg(z_e) - e|^2 pulls the
+    code to what it won. Both are means over latent dimensions."""
+    loss = commitment_weight * masked_mean((z_e - z_q.detach()).square(), mask)
+    if not codebook_weight:
+        return loss
+    return loss + codebook_weight * masked_mean((z_e.detach() - z_q).square(), mask)

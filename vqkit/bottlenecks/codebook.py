@@ -10,18 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqkit.bottlenecks.k_means import k_means
 from vqkit.bottlenecks.processes import copy_from_first_process, rows_of_all_processes, sum_over_processes
 from vqkit.bottlenecks.search import nearest_code
 
 _LONELY_FORWARDS = 256  # training forwards without an update after which we warn
 _GRACE = 1.5  # a revived code starts this far above the threshold, so that it has time to win something
-_LLOYD_PASSES = 10
+_POINTS_PER_CODE = 64  # for k-means, as more hardly move a centre
+_MANY_POINTS = 1 << 17  # enough for a codebook so large that 64 each would take hours: time grows with codes x points
+_FEWEST_POINTS_PER_CODE = 2
+_CANDIDATES = 1 << 16  # vectors of a step that are kept to revive codes from
 
 
 class StepCounts(NamedTuple):
     """What the forwards of a step counted. A code wins a vector when it is the nearest one: `wins` [K] is how many each
-    won and `sums` [K, D] their sum; `vectors` [N, D] are those of this process's last forward, which dead codes are
-    re-drawn from."""
+    won and `sums` [K, D] their sum; `vectors` [N, D] are the last of this process's, which dead codes are re-drawn
+    from."""
 
     wins: Tensor
     sums: Tensor
@@ -78,6 +82,7 @@ class Codebook(nn.Module):
         sums = torch.zeros_like(self.vectors, dtype=torch.float32).index_add_(0, indices, vectors)
         if self._won is not None:
             wins, sums = wins + self._won.wins, sums + self._won.sums
+            vectors = torch.cat([self._won.vectors, vectors])[-_CANDIDATES:]
         self._won = StepCounts(wins, sums, vectors.detach())
         self._forwards += 1
         if self._forwards == _LONELY_FORWARDS:
@@ -119,14 +124,17 @@ class Codebook(nn.Module):
     def initialise(self, stream: Iterable[Tensor]) -> None:
         """k-means over the first vectors [n, D] of a stream, enough of them for K centres; what was counted before is
         forgotten."""
-        wanted, rows = 64 * self.codebook_size, []
+        enough = max(_MANY_POINTS, _FEWEST_POINTS_PER_CODE * self.codebook_size)
+        wanted, rows = min(_POINTS_PER_CODE * self.codebook_size, enough), []
         for part in stream:
             rows.append(part.detach().float().reshape(-1, self.dim).to(self.vectors.device))
-            if (wanted := wanted - len(rows[-1])) <= 0:
+            if sum(map(len, rows)) >= wanted:
                 break
-        if not rows or not sum(map(len, rows)):
+        if not sum(map(len, rows)):
             raise ValueError("the stream to initialise a codebook from is empty; give it at least one vector")
-        self.vectors.copy_(_k_means(torch.cat(rows), self.codebook_size))
+        points = torch.cat(rows)
+        points = points[:: max(1, len(points) // wanted)]  # a part may be very long
+        self.vectors.copy_(k_means(points, self.codebook_size))
         copy_from_first_process(self.vectors.data)
         self._won = None
         self.counts.zero_()
@@ -137,23 +145,3 @@ class Codebook(nn.Module):
         p = self.counts / self.counts.sum().clamp_min(1e-12)
         perplexity = torch.exp(-(p * p.clamp_min(1e-12).log()).sum())
         return {"perplexity": perplexity, "usage": (p * self.codebook_size > 1e-3).float().mean()}
-
-
-def _k_means(points: Tensor, k: int) -> Tensor:
-    """Lloyd's algorithm from random points; a centre that wins nothing is moved to a random point."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(n: int) -> Tensor:
-        chosen = torch.cat([torch.randperm(len(points), generator=generator) for _ in range(-(-n // len(points)))])[:n]
-        noise = torch.randn(n, points.shape[1], generator=generator).to(points.device)  # no two centres are equal
-        return points[chosen.to(points.device)] + 1e-4 * points.std(correction=0) * noise
-
-    centres = draw(k)
-    for _ in range(_LLOYD_PASSES):
-        winners = nearest_code(points, centres)
-        wins = torch.bincount(winners, minlength=k)
-        sums = torch.zeros_like(centres).index_add_(0, winners, points)
-        centres = torch.where(wins[:, None] > 0, sums / wins.clamp_min(1)[:, None], centres)
-        empty = (wins == 0).nonzero()[:, 0]
-        centres[empty] = draw(len(empty)) if len(empty) else centres[empty]
-    return centres

@@ -1,13 +1,24 @@
-"""The exact nearest code, in memory that does not grow with N x K."""
+"""The exact nearest code, in memory that does not grow with N x K.
+
+Scores are computed a tile at a time in a precision that the processor is fast in. A bound on their rounding errors says
+which codes could be the nearest nonetheless; where that leaves several, float64 decides between them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_TILE_SCORES = 1 << 21  # float32 scores alive at a time, 8 MiB
+_TILE_SCORES = 1 << 21  # float32 scores alive at a time, 8 MiB: what stays in a processor's cache
+_GPU_TILES = 32  # as many scores as in these tiles are alive at a time on a GPU, which wants large products
 _GROUP = 64  # codes whose least score is found before it is asked which of them has it
+_BLOCK = 1 << 13  # rows whose candidates are decided between together
+_CROWD = 8  # candidates a row, on average, from which a finer precision costs less than deciding between them
+_HALF_PAYS = 4096  # codes from which bfloat16 scores are worth their candidates
 
 
 @torch.no_grad()
@@ -15,43 +26,164 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
     """The index of the nearest codebook vector to each row of z, in the Euclidean distance.
 
     Args:
-        z: [N, D], floating point; the search is in float32.
-        codebook: [K, D], floating point.
+        z: [N, D], floating point; taken as float32.
+        codebook: [K, D], floating point; taken as float32.
         bias: [K], added to each code's squared distance, such as lambda x its rate in nats (entropy-constrained vector
             quantization, Chou, Lookabaugh and Gray 1989, https://doi.org/10.1109/29.17498).
 
-    Returns [N] int64. Ties go to the lowest index. Memory is O(N + K D): the N x K scores exist one tile at a time.
+    Returns [N] int64: the code of the least float64 distance, and of those the lowest index. Memory is O(N + K D): the
+    N x K scores exist one tile at a time. A row of z that is not finite gets some index.
 
     Raises:
         ValueError: a wrong shape.
     """
-    if z.ndim != 2 or codebook.ndim != 2 or z.shape[1] != codebook.shape[1]:
+    if z.ndim != 2 or codebook.ndim != 2 or z.shape[1] != codebook.shape[1] or not len(codebook):
         raise ValueError(f"z {list(z.shape)} and codebook {list(codebook.shape)} must be [N, D] and [K, D] of one D")
     if bias is not None and bias.shape != codebook.shape[:1]:
         raise ValueError(f"bias is {list(bias.shape)}; it must have one number for each of {len(codebook)} codes")
-    with torch.autocast(z.device.type, enabled=False):
+    with torch.autocast(z.device.type, enabled=False), _products_as_asked():
         z, codebook = z.float(), codebook.float()
-        # argmin |z - e|^2 + b = argmin (|e|^2 + b) / 2 - z.e : the matrix product with one offset a code
-        offset = codebook.square().sum(1)
-        offset = (offset if bias is None else offset + bias).div_(2)
-        if spare := -len(codebook) % _GROUP if len(codebook) > _GROUP else 0:
-            codebook, offset = F.pad(codebook, (0, 0, 0, spare)), F.pad(offset, (0, spare), value=torch.inf)
-        transposed = codebook.t()
-        rows = min(len(z), max(1, _TILE_SCORES // len(codebook)))
-        scores = z.new_empty(rows, len(codebook))  # one tile's memory serves them all
+        scorers = [_Scorer(codebook, bias, dtype) for dtype in _precisions(z.device, len(codebook))]
         indices = torch.empty(len(z), dtype=torch.int64, device=z.device)
-        for start in range(0, len(z), max(1, rows)):
-            part = z[start : start + rows]
-            torch.addmm(offset, part, transposed, alpha=-1, out=scores[: len(part)])
-            indices[start : start + rows] = _first_least(scores[: len(part)])
+        for start in range(0, len(z), _BLOCK):
+            rows = z[start : start + _BLOCK]
+            nearest = None
+            while scorers and (nearest := scorers[-1].nearest(rows)) is None:
+                scorers.pop()  # so coarse a score leaves too much of this codebook open
+            indices[start : start + _BLOCK] = _by_float64(rows, codebook, bias) if nearest is None else nearest
         return indices
 
 
-def _first_least(scores: Tensor) -> Tensor:
-    """[n, K] -> [n] int64, as argmin(1), which goes through scores one by one where amin takes a vector at a time."""
-    n, k = scores.shape
-    if k <= _GROUP:
-        return scores.argmin(1)
-    groups = scores.view(n, k // _GROUP, _GROUP)
-    group = groups.amin(2).argmin(1)
-    return group * _GROUP + groups[torch.arange(n, device=scores.device), group].argmin(1)
+def _precisions(device: torch.device, codebook_size: int) -> list[torch.dtype]:
+    """What scores are computed in, the preferred one last."""
+    fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if fast and codebook_size >= _HALF_PAYS:
+        return [torch.float32, torch.bfloat16]
+    return [torch.float32]
+
+
+@contextmanager
+def _products_as_asked() -> Iterator[None]:
+    """float32 products in float32, also where the user allows torch to round them to TF32 or bfloat16."""
+    allowed = torch.get_float32_matmul_precision()
+    if allowed == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
+
+
+def _offset(codebook: Tensor, bias: Tensor | None) -> Tensor:
+    """[K] float64: argmin |z - e|^2 + b = argmin (|e|^2 + b) / 2 - z.e : a matrix product and one offset a code. Both z
+    and e are taken from the codebook's mean, as errors grow with their norms."""
+    squared = codebook.double().square().sum(1)
+    return (squared if bias is None else squared + bias) / 2
+
+
+class _Scorer:
+    """The scores of a codebook by a matrix product in `dtype`, and the bound on their errors."""
+
+    def __init__(self, codebook: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self.codebook, self.bias, self.dtype = codebook, bias, dtype
+        self.mean = codebook.mean(0)
+        codebook = codebook - self.mean
+        self.group = min(_GROUP, len(codebook))
+        spare = -len(codebook) % self.group
+        rounded, offset = codebook.to(dtype), _offset(codebook, bias)
+        self.codes = F.pad(rounded, (0, 0, 0, spare)).t()
+        self.offset = F.pad(offset.float(), (0, spare), value=torch.inf)
+        # What the bound needs to know of the codebook.
+        self.norm, self.lost = codebook.norm(dim=1).amax(), (codebook - rounded.float()).norm(dim=1).amax()
+        self.largest_offset = offset.abs().amax().float()
+        self.rows = max(1, _TILE_SCORES * (_GPU_TILES if codebook.is_cuda else 1) // len(codebook))  # of a tile
+
+    def nearest(self, z: Tensor) -> Tensor | None:
+        """z [n, D] -> [n], or None where too many codes may be the nearest to tell them apart one by one."""
+        centred = z - self.mean
+        rounded = centred.to(self.dtype)
+        error = 2 * self._error(centred, rounded)
+        # Every row goes with the groups that may hold its nearest code, and their scores.
+        rows, groups, scores, limits = [], [], [], []
+        for start, tile in self._tiles(rounded):
+            least = tile.amin(2)
+            limit = least.amin(1) + error[start : start + len(tile)]
+            row, group = (least <= limit[:, None]).nonzero().unbind(1)
+            if len(row) > _CROWD * len(tile):
+                return None
+            rows.append(row + start)
+            groups.append(group)
+            scores.append(tile[row, group])
+            limits.append(limit)
+        limit = torch.cat(limits)
+        if not bool(limit.isfinite().all()):
+            return None
+        row = torch.cat(rows)
+        pair, place = (torch.cat(scores) <= limit[row, None]).nonzero().unbind(1)
+        if len(pair) > _CROWD * len(z):
+            return None
+        return _decide(z, self.codebook, self.bias, row[pair], torch.cat(groups)[pair] * self.group + place)
+
+    def _tiles(self, z: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
+        One tile's memory serves them all."""
+        memory = self.offset.new_empty(min(self.rows, len(z)), len(self.offset))
+        products = torch.empty_like(memory, dtype=self.dtype) if self.dtype != memory.dtype else memory
+        for start in range(0, len(z), self.rows):
+            part = z[start : start + self.rows]
+            scores = memory[: len(part)]
+            if products is memory:
+                torch.addmm(self.offset, part, self.codes, alpha=-1, out=scores)
+            else:
+                scores.copy_(torch.mm(part, self.codes, out=products[: len(part)]))
+                torch.sub(self.offset, scores, out=scores)
+            yield start, scores.view(len(part), -1, self.group)
+
+    def _error(self, z: Tensor, rounded: Tensor) -> Tensor:
+        """[n, D] -> [n]: the most by which a score can be off. The nearest code's is within twice this of the least.
+
+        With ~ for rounded, |z.e - z~.e~| <= |z - z~| |e| + |z~| |e - e~| by Cauchy and Schwarz; a product of D terms
+        summed in float32 in any order is off by D units of |z~| |e~| (Higham, Accuracy and Stability of Numerical
+        Algorithms, 2002, section 3.1); taking the mean off and adding the offset round a few times more.
+        """
+        norm = z.norm(dim=1)
+        unit = torch.finfo(torch.float32).eps * (z.shape[1] + 8)  # twice the unit, as the bound is rounded itself
+        exact: Tensor = unit * (norm * self.norm + self.largest_offset)
+        if self.dtype == torch.float32:
+            return exact
+        lost = (z - rounded).norm(dim=1)
+        product = (norm + lost) * (self.norm + self.lost)
+        leaving = torch.finfo(self.dtype).eps / 2 * product  # products leave in the precision they are made in
+        coarse: Tensor = exact + lost * self.norm + (norm + lost) * self.lost + leaving * (1 + unit)
+        return coarse
+
+
+def _decide(z: Tensor, codebook: Tensor, bias: Tensor | None, rows: Tensor, codes: Tensor) -> Tensor:
+    """z [n, D] and its candidates, pairs of a row and a code -> [n] the nearest of them by the float64 distance."""
+    indices = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    indices[rows] = codes  # which settles those with one candidate
+    several = (rows.bincount(minlength=len(z)) > 1)[rows].nonzero()[:, 0]
+    rows, codes = rows[several], codes[several]
+    distance = (z[rows].double() - codebook[codes]).square_().sum(1)
+    if bias is not None:
+        distance += bias[codes]
+    least = torch.full((len(z),), torch.inf, dtype=torch.float64, device=z.device)
+    won = distance == least.scatter_reduce_(0, rows, distance, "amin")[rows]
+    return indices.scatter_reduce_(0, rows[won], codes[won], "amin", include_self=False)
+
+
+def _by_float64(z: Tensor, codebook: Tensor, bias: Tensor | None) -> Tensor:
+    """z [n, D] -> [n]: the lowest index among the codes that float64 scores cannot tell apart, such as equal ones."""
+    mean = codebook.mean(0)
+    codebook = codebook.double() - mean
+    offset, largest = _offset(codebook, bias), codebook.norm(dim=1).amax()
+    nearest = []
+    for part in z.split(max(1, _TILE_SCORES // len(codebook))):
+        part = part.double() - mean
+        scores = torch.addmm(offset, part, codebook.t(), alpha=-1)
+        size = part.norm(dim=1) * largest + offset.abs().amax()
+        limit = scores.amin(1) + torch.finfo(torch.float64).eps * (part.shape[1] + 8) * size
+        nearest.append((scores <= limit[:, None]).byte().argmax(1))
+    return torch.cat(nearest)

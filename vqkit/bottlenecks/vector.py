@@ -9,9 +9,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from vqkit.bottlenecks.base import Latent, Quantizer, masked_mean, positions, to_grid, to_vectors
+from vqkit.bottlenecks.base import Latent, Quantizer, masked_mean, positions, quantization_loss, to_grid, to_vectors
 from vqkit.bottlenecks.codebook import Codebook
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough
+
+
+def _mean_norm(z: Tensor, mask: Tensor | None) -> Tensor:
+    return masked_mean(z.detach().norm(dim=1, keepdim=True), mask)
 
 
 class _NearestCode(Quantizer):
@@ -47,12 +51,11 @@ class _NearestCode(Quantizer):
             real = slice(None) if mask is None else mask.flatten()
             self.codebook.see(vectors[real], indices[real])
         z_q = to_grid(self.codebook.lookup(indices), z_e)
-        loss = self.commitment_weight * masked_mean((z_e - z_q.detach()).square(), mask)
-        if self.codebook_weight:
-            loss = loss + self.codebook_weight * masked_mean((z_e.detach() - z_q).square(), mask)
+        loss = quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
-        return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, self.codebook.stats())
+        norms = {"z_e_norm": _mean_norm(z_e, mask), "code_norm": _mean_norm(z_q, mask)}
+        return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, self.codebook.stats() | norms)
 
     def lookup(self, indices: Tensor) -> Tensor:
         return self.codebook.lookup(indices.squeeze(1)).movedim(-1, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from statistics import fmean
+
 import torch
 from torch import Tensor
 
@@ -42,15 +45,18 @@ class CodebookHealth:
         """How many symbols were counted, over every level and codebook."""
         return sum(int(counts.sum()) for counts in self.counts)
 
+    def of_codebooks(self) -> dict[str, list[list[float]]]:
+        """`usage_of_codebooks` and `perplexity_of_codebooks`: for each level, coarse to fine, a number a codebook."""
+        pairs = list(zip(self.counts, self.layout.codebook_sizes, strict=True))
+        return {
+            "usage_of_codebooks": [usage(counts, sizes).tolist() for counts, sizes in pairs],
+            "perplexity_of_codebooks": [perplexity(counts).tolist() for counts in self.counts],
+        }
+
     def measured(self) -> Measured:
         """`usage`, `perplexity` (means over the codebooks where there are several) and `held_out_tokens`."""
-        shares = [usage(counts, sizes) for counts, sizes in zip(self.counts, self.layout.codebook_sizes, strict=True)]
-        perplexities = [perplexity(counts) for counts in self.counts]
-        return Measured(
-            {
-                "usage": float(torch.cat(shares).mean()),
-                "perplexity": float(torch.cat(perplexities).mean()),
-                "held_out_tokens": self.tokens,
-            },
-            {},
-        )
+        means = {
+            name.removesuffix("_of_codebooks"): fmean(chain.from_iterable(levels))
+            for name, levels in self.of_codebooks().items()
+        }
+        return Measured({**means, "held_out_tokens": self.tokens}, {})

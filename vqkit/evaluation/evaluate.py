@@ -14,7 +14,8 @@ from vqkit.signal import Batch
 
 
 def evaluate(tokenizer: Autoencoder, prior: Prior | None, unigram: Prior, batches: Iterable[Batch]) -> dict[str, Any]:
-    """Distortion, codebook health and rate of a split: the keys of `MEASURES`, and `reasons`.
+    """Distortion, codebook health and rate of a split: the keys of `MEASURES`, `CodebookHealth.of_codebooks`, and
+    `reasons`.
 
     Each batch is encoded once, in float32, and decoded from its indices, so what is measured is what a file of tokens
     gives back. `unigram` holds the training split's code frequencies. A number that cannot be measured is None, and
@@ -40,4 +41,4 @@ def evaluate(tokenizer: Autoencoder, prior: Prior | None, unigram: Prior, batche
     found = [part.measured() for part in (distortion, health, rate)]
     numbers = {name: value for part in found for name, value in part.numbers.items()}
     reasons = {name: text for part in found for name, text in part.reasons.items()}
-    return {**numbers, "samples": samples, "reasons": reasons}
+    return {**numbers, "samples": samples, **health.of_codebooks(), "reasons": reasons}

@@ -30,6 +30,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "Mean squared error": ("mse",),
     "Perplexity": ("perplexity",),
     "Codebook usage": ("usage",),
+    "Mean vector norm": ("z_e_norm", "code_norm"),
     "Samples a second": ("samples_per_second",),
     "Learning rate": ("learning_rate",),
 }

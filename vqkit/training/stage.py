@@ -11,6 +11,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks import NotFinite
 from vqkit.data import Readable, shuffled, spread, sweep
 from vqkit.training.average import WeightAverage
 from vqkit.training.objectives import Objective
@@ -53,7 +54,10 @@ class Stage(lightning.LightningModule):
     def training_step(self, batch: Any, number: int) -> Tensor:
         torch.manual_seed(hash((self.settings.seed, self.global_step, self.global_rank)) % 2**63)
         loss: Tensor
-        loss, logs = self.objective(batch)
+        try:
+            loss, logs = self.objective(batch)
+        except NotFinite:
+            raise ValueError(self._not_finite("z_e is not finite")) from None
         self.logs = {"loss": loss.detach(), **logs}
         if (
             self.device.type == "cpu"
@@ -65,11 +69,14 @@ class Stage(lightning.LightningModule):
         """Raises ValueError where the last step's loss, or a part of it, is not a number."""
         broken = [name for name, value in self.logs.items() if not math.isfinite(float(value))]
         if broken:
-            raise ValueError(
-                f"{' and '.join(broken)} became {float(self.logs[broken[-1]])} at step {self.global_step + 1} of the "
-                f"{type(self.objective).__name__.removesuffix('Objective').lower()}; lower its learning_rate, or train "
-                "with precision float32, and start again with --overwrite"
-            )
+            raise ValueError(self._not_finite(f"{' and '.join(broken)} became {float(self.logs[broken[-1]])}"))
+
+    def _not_finite(self, what: str) -> str:
+        return (
+            f"{what} at step {self.global_step + 1} of the "
+            f"{type(self.objective).__name__.removesuffix('Objective').lower()}; lower its learning_rate, or train "
+            "with precision float32, and start again with --overwrite"
+        )
 
     def configure_gradient_clipping(self, *arguments: Any, **named: Any) -> None:
         # Lightning's own refuses fused optimizers because of float16's scaler, which bfloat16 does without.

@@ -1,0 +1,64 @@
+"""What the quantizers of one bit a channel share: the sign, and the entropies that keep both signs in use."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqkit.bottlenecks.base import channel_means, masked_mean
+from vqkit.bottlenecks.scalar import ScalarQuantizer
+
+
+class BinaryQuantizer(ScalarQuantizer, ABC):
+    """z is -`scale` or `scale`, which members set, in each channel by the sign of z_e; 0 counts as negative.
+
+    The soft bits, for the entropies and `assignment`: q(c | z_e) is the softmax of -|z_e - c|^2 / temperature over all
+    codes c. It is a product over channels, of sigmoid(4 scale z_e / temperature).
+    """
+
+    scale: float
+
+    def __init__(self, dim: int, groups: Sequence[int] | None, entropy_weight: float, temperature: float) -> None:
+        if dim < 1:
+            raise ValueError(f"dim is {dim}; a code has at least one bit")
+        if entropy_weight < 0:
+            raise ValueError(f"entropy_weight is {entropy_weight}; a weight is 0 or more")
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; it must be above 0")
+        super().__init__((2,) * dim, groups or (dim,))
+        self.entropy_weight, self.temperature = entropy_weight, temperature
+
+    def digits(self, bounded: Tensor) -> Tensor:
+        return (bounded > 0).long()
+
+    def values(self, digits: Tensor) -> Tensor:
+        return (2 * digits - 1).float() * self.scale
+
+    def coordinate(self, bounded: Tensor) -> Tensor:
+        return (1 + self.logits(bounded)) / 2  # so that the squared distances to 0 and 1 differ by the logit
+
+    def logits(self, bounded: Tensor) -> Tensor:
+        """Of the positive sign, elementwise."""
+        return bounded * (4 * self.scale / self.temperature)
+
+    def entropy_loss(self, bounded: Tensor, mask: Tensor | None) -> Tensor:
+        """E H(q(c | z_e)) - H(E q(c | z_e)) in nats per bit, from -log 2 to 0: each position sure, all codes in use.
+
+        `bounded` is [B, D, *grid]. H of a product is the sum over bits, so the first term is exact. The second is taken
+        as if bits were independent over the batch too, an upper bound of the entropy of codes: it sees that a bit is
+        stuck, not that two bits agree. Both cost B x D x grid, whatever the 2^D.
+        """
+        logits = self.logits(bounded)
+        p = logits.sigmoid()
+        each = masked_mean(F.softplus(logits) - logits * p, mask)
+        mean = channel_means(p, mask)
+        return each - (_surprise(mean) + _surprise(1 - mean)).mean()
+
+
+def _surprise(p: Tensor) -> Tensor:
+    """-p log p, with a finite gradient at 0."""
+    return -p * p.clamp_min(torch.finfo(p.dtype).eps).log()

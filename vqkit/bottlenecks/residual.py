@@ -1,0 +1,155 @@
+"""Residual quantization: each stage quantizes what the stages before it left over, and z is the sum (Zeghidour et al.
+2021, SoundStream, https://arxiv.org/abs/2107.03312; Lee et al. 2022, RQ-VAE, https://arxiv.org/abs/2203.01941).
+
+The stages are given constants, and the gradient goes over them as if they were one quantizer: `estimator` takes it from
+the sum to z_e, and `commitment_weight` times the sum over stages of |z_e - sg(sum so far)|^2 holds the encoder to the
+codes, as in RQ-VAE. The stages' own losses are added; they move the stages' parameters alone, and so does the
+commitment weight of a stage.
+
+In training, `dropout` of the samples are cut to a random number of stages, from one to all, drawn by torch's global
+generator. What is cut away adds nothing to such a sample's z, loss and kl, and to no statistic of the stage; its
+indices are given for all stages nonetheless.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, tee
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.bottlenecks.base import Latent, Quantizer, masked_mean
+from vqkit.bottlenecks.composite import CompositeQuantizer, join_assignments
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough
+
+
+class _Residual(CompositeQuantizer):
+    """What separate and shared stages have in common."""
+
+    def __init__(
+        self, quantizer: Quantizer, depth: int, dropout: float, commitment_weight: float, estimator: Estimator | None
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth is {depth}; a residual quantizer has at least one stage")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout is {dropout}; it is a share of the samples, from 0 to 1")
+        if commitment_weight < 0:
+            raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
+        self.quantizer, self.depth, self.dropout = quantizer, depth, dropout
+        self.commitment_weight, self.estimator = commitment_weight, estimator or StraightThrough()
+        self.dim, self.codebook_sizes = quantizer.dim, quantizer.codebook_sizes * depth
+
+    def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
+        depths = self._draw_depths(z_e) if self.training and self.dropout else None
+        residual, z_q, loss, latents = z_e.detach(), torch.zeros_like(z_e), z_e.new_zeros(()), []
+        for number, stage in enumerate(self.parts):
+            reached = None if depths is None else depths > number
+            counted, share = (mask, 1.0) if reached is None else _cut(reached, z_e, mask)
+            latent = stage.latent(residual, counted)
+            latents.append(latent)
+            residual = residual - latent.z.detach()
+            z_q = z_q + (latent.z if reached is None else torch.where(reached, latent.z, 0))
+            commitment = masked_mean((z_e - z_q.detach()).square(), counted)
+            loss = loss + share * (latent.loss + self.commitment_weight * commitment)
+        # The difference is zero; through it the gradient reaches parameters that made z_q, such as a projection's.
+        return self.join(self.estimator(z_e, z_q) + (z_q - z_q.detach()), loss, latents)
+
+    def _draw_depths(self, z_e: Tensor) -> Tensor:
+        """[B, 1, ...] to go with z_e: how many stages each sample passes."""
+        cut = torch.rand(len(z_e)) < self.dropout
+        depths = torch.where(cut, torch.randint(1, self.depth + 1, cut.shape), self.depth)
+        return depths.to(z_e.device).view(-1, *(1,) * (z_e.ndim - 1))
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Of the first stages alone where `indices` [B, q, *grid] ends with one of them."""
+        columns = self.split(indices)
+        z_q = self.parts[0].lookup(columns[0])
+        for stage, column in zip(self.parts[1:], columns[1:], strict=False):
+            z_q = z_q + stage.lookup(column)
+        return z_q
+
+    def assignment(self, z_e: Tensor) -> Tensor:
+        """Each stage's, given that those before it chose their likeliest codes."""
+        log_p, residual = [], z_e.float()
+        for stage in self.parts:
+            log_p.append(stage.assignment(residual))
+            residual = residual - stage.lookup(log_p[-1].argmax(2)).detach()
+        return join_assignments(log_p)
+
+    def _residuals(self, vectors: Tensor) -> Iterator[Tensor]:
+        """[n, D] -> what each stage is given of them in evaluation, [n, D]."""
+        vectors = vectors.float().to(next(self.buffers()).device)
+        for stage in self.parts:
+            yield vectors
+            vectors = vectors - _quantized(stage, vectors)
+
+
+class ResidualQuantizer(_Residual):
+    """`depth` stages with a codebook of their own each: `quantizer` and copies of it. ValueError where `depth` is 0."""
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        depth: int,
+        dropout: float = 0.0,
+        commitment_weight: float = 0.25,
+        estimator: Estimator | None = None,
+    ) -> None:
+        super().__init__(quantizer, depth, dropout, commitment_weight, estimator)
+        self.later = nn.ModuleList(copy.deepcopy(quantizer) for _ in range(depth - 1))
+
+    @property
+    def parts(self) -> Sequence[Quantizer]:
+        return self.quantizer, *self.later
+
+    def initialise(self, vectors: Iterable[Tensor]) -> None:
+        """Each stage from what those before it, initialised already, leave over."""
+        for number, (stage, stream) in enumerate(zip(self.parts, tee(vectors, self.depth), strict=True)):
+            stage.initialise(self._residual(part, number) for part in stream)
+
+    def _residual(self, vectors: Tensor, number: int) -> Tensor:
+        return next(islice(self._residuals(vectors), number, None))
+
+
+class SharedResidualQuantizer(_Residual):
+    """One `quantizer` for all `depth` stages. It is updated once a step, by what all stages gave it."""
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        depth: int,
+        dropout: float = 0.0,
+        commitment_weight: float = 0.25,
+        estimator: Estimator | None = None,
+    ) -> None:
+        super().__init__(quantizer, depth, dropout, commitment_weight, estimator)
+
+    @property
+    def parts(self) -> Sequence[Quantizer]:
+        return (self.quantizer,) * self.depth
+
+    def initialise(self, vectors: Iterable[Tensor]) -> None:
+        """From z_e first, then from what all stages are given by the codebook that this makes."""
+        first, again = tee(vectors)
+        self.quantizer.initialise(first)
+        # One row in `depth`: all stages in equal parts, and no more rows than z_e has.
+        self.quantizer.initialise(torch.cat([*self._residuals(part)])[:: self.depth] for part in again)
+
+
+def _cut(reached: Tensor, z_e: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mask [B, *grid] of a stage that the samples `reached` [B, 1, ...] pass, and the share of positions it has."""
+    real = torch.ones_like(z_e[:, 0], dtype=torch.bool) if mask is None else mask
+    counted = real & reached.squeeze(1)
+    return counted, counted.sum() / real.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def _quantized(quantizer: Quantizer, vectors: Tensor) -> Tensor:
+    """[n, D] -> [n, D] in evaluation; the mode it found is put back."""
+    was_training = quantizer.training
+    z = quantizer.eval().latent(vectors.t()[None], None).z[0].t()
+    quantizer.train(was_training)
+    return z

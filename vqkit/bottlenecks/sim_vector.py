@@ -1,0 +1,73 @@
+"""Vector quantization whose codes move together: a frozen random codebook times a learned linear map (SimVQ, Zhu et al.
+2024, https://arxiv.org/abs/2411.02038)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqkit.bottlenecks.base import Latent, Quantizer, positions, quantization_loss, to_grid, to_vectors, use_in_batch
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough
+from vqkit.bottlenecks.search import nearest_code
+
+
+class SimVectorQuantizer(Quantizer):
+    """The codes are `vectors` [K, D], random and frozen, times `map` [D, D]. Each step's gradient moves the map and so
+    every code, also those that won nothing: none is left behind to die.
+
+    `codebook_weight` |sg(z_e) - e|^2 moves the codes to what they win, and `commitment_weight` |z_e - sg(e)|^2 holds
+    the encoder to its code. Both are means over latent dimensions.
+    """
+
+    vectors: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        commitment_weight: float = 0.25,
+        codebook_weight: float = 1.0,
+        estimator: Estimator | None = None,
+    ) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim is {dim}; a codebook vector has at least one dimension")
+        if codebook_size < 1:
+            raise ValueError(f"codebook_size is {codebook_size}; a codebook has at least one vector")
+        if commitment_weight < 0:
+            raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
+        if not codebook_weight > 0:
+            raise ValueError(f"codebook_weight is {codebook_weight}; without it the map never learns")
+        self.dim, self.codebook_size, self.codebook_sizes = dim, codebook_size, (codebook_size,)
+        self.commitment_weight, self.codebook_weight = commitment_weight, codebook_weight
+        self.estimator = estimator or StraightThrough()
+        self.register_buffer("vectors", torch.randn(codebook_size, dim) / dim**0.5)
+        self.map = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.map.weight)
+
+    def codes(self) -> Tensor:
+        """[K, D], the mapped codebook: all of it, as a product with fewer rows may round otherwise, and `lookup` would
+        not be z to the bit."""
+        with torch.autocast(self.vectors.device.type, enabled=False):
+            codes: Tensor = self.map(self.vectors)
+            return codes
+
+    def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
+        codes, vectors = self.codes(), to_vectors(z_e)
+        indices = nearest_code(vectors, codes.detach())
+        z_q = to_grid(F.embedding(indices, codes), z_e)
+        loss = quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
+        kl = positions(z_e, mask) * math.log(self.codebook_size)
+        grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
+        stats = use_in_batch(grid_indices, self.codebook_sizes, mask)
+        return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, stats)
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        return F.embedding(indices.squeeze(1), self.codes()).movedim(-1, 1)
+
+    def assignment(self, z_e: Tensor) -> Tensor:
+        squared = torch.cdist(to_vectors(z_e.float()), self.codes()).square()
+        return to_grid((-squared).log_softmax(1), z_e).unsqueeze(1)
