@@ -39,9 +39,15 @@ def quality(data: str, out: Path) -> dict[str, object]:
     run = Run(out)
     held_out = json.loads((out / "evaluation.json").read_text())["validation"]
     found = {name: held_out[name] for name in held_out if name != "reasons"}
+    below = 0.9 * held_out["unigram_nats_per_token"]
     for stage, settings in (("tokenizer", run.recipe.training), ("prior", run.recipe.prior_training)):
-        speeds = [row["samples_per_second"] for row in read_rows(out / f"metrics-{stage}.csv")]
-        found[f"{stage}_minutes"] = round(settings.log_every * settings.batch_size * sum(1 / s for s in speeds) / 60, 1)
+        rows, seconds = read_rows(out / f"metrics-{stage}.csv"), 0.0
+        for row in rows:
+            seconds += settings.log_every * settings.batch_size / row["samples_per_second"]
+            if row.get("validation_nats_per_token", below) < below:
+                found.setdefault("prior_minutes_to_10_percent_below_unigram", round(seconds / 60, 1))
+        found[f"{stage}_minutes"] = round(seconds / 60, 1)
+        found[f"{stage}_waiting_for_data"] = round(statistics.mean(row["waiting_for_data"] for row in rows), 4)
     return found
 
 

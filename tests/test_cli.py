@@ -63,7 +63,7 @@ def test_the_verbs_work_on_a_run_and_speak_json(run: Path, tmp_path: Path, capsy
     capsys.readouterr()
     assert main(["sample", str(run), "-n", "4", "--label", "3", "--out", str(tmp_path / "s.png"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"samples": str(tmp_path / "s.png"), "n": 4}
-    assert main(["sample", str(run), "-n", "4", "--temperature", "0.5", "--out", str(tmp_path / "s.npy")]) == 0
+    assert main(["sample", str(run), "-n=4", "--temperature", "0.5", "--out", str(tmp_path / "s.npy")]) == 0
     assert np.load(tmp_path / "s.npy").shape == (4, 1, 8, 8)
     assert main(["tokenize", str(run), "digits", "--out", str(tmp_path / "tokens"), "--json"]) == 0
     assert (tmp_path / "tokens" / "train" / "tokens-00000.parquet").exists()
@@ -129,7 +129,19 @@ def test_mistakes_in_the_command_are_told_in_a_sentence(run: Path, capsys: pytes
     assert "does not exist" in refusal(capsys, "sample", run, "--out", run / "none" / "x.png")
     assert "temperature is -1" in refusal(capsys, "sample", run, "--temperature=-1", "--out", run / "x.png")
     assert "nowhere" in refusal(capsys, "evaluate", run, "--data", "nowhere")
+    assert "n is x; make it a whole number" in refusal(capsys, "sample", run, "-n", "x")
+    assert "top_p is x; make it a number" in refusal(capsys, "sample", run, "--top_p=x")
+    assert "less than 2^63" in refusal(capsys, "sample", run, "--seed", "9" * 23, "--out", run / "x.png")
+    assert "add --data SOURCE" in refusal(capsys, "train", "image")
     assert not (run / "x.png").exists()
+
+
+def test_help_says_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, verb in VERBS.items():
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        summary = str(verb.__doc__).splitlines()[0].split(";")[0]
+        assert " ".join(capsys.readouterr().out.split()).count(summary) == 1
 
 
 def test_broken_data_is_told_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +184,86 @@ def test_a_damaged_run_is_told_in_a_sentence(run: Path, tmp_path: Path, capsys: 
     assert "is damaged" in refusal(capsys, "evaluate", broken)
     (broken / "tokenizer" / "config.json").write_text("{")
     assert "is damaged" in refusal(capsys, "evaluate", broken)
+
+
+def test_a_run_without_a_terminal_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "digits", "--out", str(tmp_path / "run"), *TINY]
+    assert main([*command, "--stages=tokenizer"]) == 0
+    told = capsys.readouterr()
+    assert "tokenizer: 6 steps\ntokenizer: 6 of 6 steps: loss " in told.err
+    assert "still to come: tokens, prior, evaluation, report; the same command without --stages" in told.out
+    assert main(command) == 0
+    told = capsys.readouterr()
+    stages = ["tokens of train", "prior", "evaluation of train", "evaluation of validation", "report"]
+    assert "still to come" not in told.out and "tokenizer: " not in told.err
+    starts = [told.err.index(f"{stage}: ") for stage in stages]
+    assert starts == sorted(starts)
+
+
+def test_a_stage_that_is_missing_is_named_with_its_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "digits", "--out", "run", *TINY]
+    sentence = refusal(capsys, *train, "--stages=prior")
+    assert sentence.endswith(
+        "run has no tokenizer and no tokens for its prior; add tokenizer,tokens to --stages, or leave --stages out"
+    )
+    assert not Path("run").exists()
+    assert main([*train, "--stages=tokenizer"]) == 0
+    capsys.readouterr()
+    assert "leave --stages out to go on with tokens, prior" in refusal(capsys, *train, "--stages=tokenizer")
+    assert "has no tokens and no evaluation for its report" in refusal(
+        capsys, *train, "--stages=tokenizer,report", "--overwrite"
+    )
+    assert "--stages tokens,prior (or" in refusal(capsys, "sample", "run", "--out", "x.png")
+    sentence = refusal(capsys, "evaluate", "run")
+    assert "run has no tokens yet" in sentence
+    command = sentence.split("run: vqkit ")[1].split(" (or")[0].split()
+    assert command == ["train", "run/config.yaml", "--out", "run", "--stages", "tokens"]
+    assert main(command) == 0
+    assert main(["evaluate", "run", "--json"]) == 0
+
+
+def test_only_the_whole_evaluation_is_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "evaluation.json").read_text()
+    assert main(["evaluate", str(run), "--samples=9"]) == 0
+    assert (run / "evaluation.json").read_text() == before
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    assert "evaluation.json is written" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_cannot_be_reconstructed_is_told_in_our_words(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "back"
+    (tmp_path / "corrupt.png").write_bytes(b"no picture")
+    capsys.readouterr()
+    sentence = refusal(capsys, "reconstruct", run, tmp_path / "corrupt.png", "--out", out)
+    assert "corrupt.png cannot be read as a picture (it is damaged" in sentence and "BytesIO" not in sentence
+    sentence = refusal(capsys, "reconstruct", run, tmp_path / "none.png", "--out", out)
+    assert "there is no" in sentence and "none.png" in sentence and "Errno" not in sentence
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no" in refusal(capsys, "reconstruct", run, tmp_path / "empty", "--out", out)
+    assert not out.exists()
+
+
+def test_a_folder_is_reconstructed_and_clashing_names_keep_their_folders(run: Path, tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "b/2.png", "c/a/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        pillow.fromarray(np.full((8, 8), 99, np.uint8)).save(tmp_path / name)
+    assert main(["reconstruct", str(run), str(tmp_path / "b"), "--out", str(tmp_path / "one")]) == 0
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["1.png", "2.png"]
+    given = [str(tmp_path / "a" / "1.png"), str(tmp_path / "b"), str(tmp_path / "c")]
+    assert main(["reconstruct", str(run), *given, "--out", str(tmp_path / "all")]) == 0
+    made = (tmp_path / "all").rglob("*.png")
+    assert {path.relative_to(tmp_path / "all").as_posix() for path in made} == {
+        f"{tmp_path.name}/a/1.png",
+        "b/1.png",
+        "2.png",
+        "c/a/1.png",
+    }
 
 
 def test_a_full_disk_is_told_in_a_sentence(

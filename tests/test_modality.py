@@ -103,6 +103,10 @@ def test_what_cannot_be_read_is_named(colours: np.ndarray, tmp_path: Path) -> No
             (tmp_path / "cut.jpg").write_bytes(data[: len(data) * 2 // 3])
             with pytest.raises(ValueError, match=r"cut.jpg cannot be read as a picture"):
                 Image().decode(tmp_path / "cut.jpg")
+    (tmp_path / "text.png").write_text("text")
+    for path, reason in ((tmp_path / "text.png", "it is damaged, or of a format"), (tmp_path, "Is a directory")):
+        with pytest.raises(ValueError, match=rf"{path} cannot be read as a picture \({reason}"):
+            Image().decode(path)
     for cell in (b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xc0\x00\x04\x08\x00\x10\x00\x10\x03", b"text", tmp_path / "none"):
         with pytest.raises(ValueError, match="cannot be read"):
             Image().decode(cell)

@@ -31,7 +31,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         if "threes" in names:
             assert names["x_hat"].shape == names["x"].shape  # type: ignore[attr-defined]
             assert names["threes"].shape == (16, 1, 8, 8)  # type: ignore[attr-defined]
-    assert (tmp_path / "threes.png").exists()
+    assert (tmp_path / "runs" / "first" / "threes.png").exists()
 
 
 def test_the_verbs_and_recipes_are_those_that_there_are() -> None:

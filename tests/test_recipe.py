@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -78,13 +80,30 @@ def test_an_unknown_key_in_a_file_is_named_with_its_nearest(tmp_path: Path, text
 def test_a_wrong_value_names_its_key() -> None:
     with pytest.raises(ValueError, match=r"training\.max_steps.*abc|max_steps.*abc"):
         read("digits", "--training.max_steps=abc")
+    with pytest.raises(ValueError, match=r"tokenizer\.width is x; make it a whole number$"):
+        read("digits", "--tokenizer.width=x")
+    with pytest.raises(ValueError, match=r"training\.precision is x; make it auto or float32 or bfloat16$"):
+        read("digits", "--training.precision=x")
+    with pytest.raises(ValueError, match=r"training\.seed is 9{23}; "):
+        read("digits", f"--training.seed={'9' * 23}")
     with pytest.raises(ValueError, match=r"training\.max_steps is 0"):
         read("digits", "--training.max_steps=0")
 
 
+def test_recipes_are_found_beside_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vqkit", ModuleType("vqkit"))  # as where another folder of that name comes first
+    assert "digits" in recipe.names() and recipe.arguments("digits")
+
+
 def test_missing_unreadable_and_circular_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="did you mean digits"):
+    with pytest.raises(ValueError, match=r"did you mean digits\?$"):
         recipe.arguments("digit")
+    with pytest.raises(ValueError, match="; name one of cifar10"):
+        recipe.arguments("zzz")
+    (tmp_path / "mine.txt").write_text("base: digits\n")
+    for other in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(ValueError, match=rf"must end in \.yaml; .* --data {other}$"):
+            recipe.arguments(str(other))
     (tmp_path / "broken.yaml").write_text("a: [1\n")
     with pytest.raises(ValueError, match="is not YAML"):
         recipe.arguments(str(tmp_path / "broken.yaml"))

@@ -10,6 +10,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,8 +74,8 @@ def reconstruct(run: str, *files: str, out: str) -> Told:
 
     Args:
         run: folder of a trained run.
-        files: what to reconstruct.
-        out: folder for the reconstructions, each under its own file's name.
+        files: what to reconstruct; of a folder, all pictures in it.
+        out: folder for the reconstructions, each under its own file's name and, where names clash, its folder's.
     """
     from vqkit.run import Run
 
@@ -83,19 +84,19 @@ def reconstruct(run: str, *files: str, out: str) -> Told:
 
 
 def evaluate(run: str, data: str | None = None, samples: int = 10_000) -> Told:
-    """Measures distortion, codebook health and rate on the train and validation splits; writes evaluation.json.
+    """Measures distortion, codebook health and rate on the train and validation splits.
 
     Args:
         run: folder of a trained run.
-        data: another SOURCE than the run was trained on; then nothing is written into the run.
-        samples: how many of each split, at most.
+        data: another SOURCE than the run was trained on.
+        samples: how many of each split, at most. Only with the default, and without --data, evaluation.json is written.
     """
     from vqkit.evaluation import table
-    from vqkit.run import Run
+    from vqkit.run import EVALUATED, Run
 
     loaded = Run(run)
     numbers = loaded.evaluate(data, samples)
-    if data is None:
+    if data is None and samples == EVALUATED:
         loaded.save_evaluation(numbers)
     return Told(numbers, table(numbers))
 
@@ -158,7 +159,10 @@ def train(arguments: Sequence[str]) -> Told:
     )
     made = {"run": str(run.folder)}
     made |= {name: str(path) for name, path in run.results.items() if path.exists()}
-    return Told(made, "\n".join(f"{name}: {path}" for name, path in made.items()))
+    told = [f"{name}: {path}" for name, path in made.items()]
+    if left := pipeline.left(run.folder):
+        told.append(f"still to come: {', '.join(left)}; the same command without --stages goes on with them")
+    return Told(made, "\n".join(told))
 
 
 VERBS: dict[str, Callable[..., Told]] = {
@@ -193,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse(
                 f"the disk is full ({error.filename or 'while writing'}); free some space and run this again"
             )
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             return _refuse(f"{error.filename}: {error.strerror}; name a file or folder that can be used")
         raise
     except KeyboardInterrupt:
@@ -226,7 +230,7 @@ def _call(verb: Callable[..., Told], arguments: Sequence[str]) -> Told:
     flags = [name for name, p in parameters.items() if p.default is False]
     parser = ArgumentParser(exit_on_error=False, prog=f"vqkit {verb.__name__}", description=doc.short_description)
     must = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    parser.add_function_arguments(verb, as_positional=True, skip={*files, *flags, *must})
+    parser.add_function_arguments(verb, as_positional=True, as_group=False, skip={*files, *flags, *must})
     for name in must:
         parser.add_argument(f"--{name}", required=True, help=meaning[name])
     for name in files:
@@ -234,10 +238,15 @@ def _call(verb: Callable[..., Told], arguments: Sequence[str]) -> Told:
     for name in flags:
         parser.add_argument(f"--{name}", action="store_true", help=meaning[name])
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    if "n" in parameters:
+        arguments = [re.sub(r"^-n(?==|$)", "--n", argument) for argument in arguments]
     try:
-        parsed = parser.parse_args(["--n" if argument == "-n" else argument for argument in arguments])
+        parsed = parser.parse_args(arguments)
     except ArgumentError as error:
-        raise ValueError(f"{error}; see vqkit {verb.__name__} --help") from None
+        from vqkit.recipe import wrong_value
+
+        sentence = wrong_value(str(error)) or f"{error}; see vqkit {verb.__name__} --help"
+        raise ValueError(sentence) from None
     leading = [parsed[name] for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     rest = [value for name in files for value in parsed[name]]
     return verb(*leading, *rest, **{name: parsed[name] for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY})

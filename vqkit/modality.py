@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vqkit.signal import Signal
@@ -114,7 +114,10 @@ class Image(Modality):
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _OF_ONE_FILE):
                 raise  # too many open files, a failing disk: sound pictures must not be left out for that
             name = f"{len(cell)} bytes" if isinstance(cell, bytes) else str(cell)
-            raise ValueError(f"{name} cannot be read as a picture ({error}); replace or remove it") from error
+            reason = getattr(error, "strerror", None) or error  # not the path, nor Pillow's view of our buffer
+            if isinstance(error, UnidentifiedImageError):
+                reason = "it is damaged, or of a format that Pillow does not know"
+            raise ValueError(f"{name} cannot be read as a picture ({reason}); replace or remove it") from error
 
     def signal(self, shapes: Collection[tuple[int, ...]], labels: Sequence[str] = ()) -> Signal:
         """256 levels from 0 to 255, on the grid (H, W)."""

@@ -19,6 +19,7 @@ from vqkit import checkpoint, recipe
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, open_source, shuffled, spread
 from vqkit.evaluation import CodebookHealth
+from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.report import Findings, write
 from vqkit.run import SPLITS, Run
@@ -27,6 +28,7 @@ from vqkit.training.states import last_state, states_of
 
 _LOG = logging.getLogger("vqkit")
 _SHOWN = 16  # held-out samples in the report
+_MOST_CODES = 1 << 20  # of a codebook: a prior has a softmax over them, and evaluation counts each
 _INITIALISING = 64  # samples a batch of the stream that codebooks start from
 
 
@@ -50,7 +52,7 @@ def train(
         stages: some of tokenizer, tokens, prior, evaluation, report; by default all.
         overwrite: make stages again that are done already, and all that follow from them.
         strict: stop at a sample that cannot be read, instead of leaving it out and counting it.
-        bar: show progress bars.
+        bar: True for progress bars, False for silence; by default bars on a terminal and lines elsewhere.
         overrides: any key of the recipe, such as `**{"training.max_steps": 100}`.
 
     Raises ValueError for every mistake in these; what can be seen beforehand leaves nothing behind.
@@ -82,6 +84,7 @@ def make(
         if stage not in _STAGES:
             raise ValueError(f"there is no stage {stage}; name some of {', '.join(_STAGES)}")
     _refuse_taken(out, config, wanted, overwrite)
+    _refuse_gaps(out, wanted, overwrite)
     sets, tokenizer = _fitting(parts, strict)
     fresh = not (out / "config.yaml").is_file()
     try:
@@ -114,7 +117,13 @@ def _fitting(parts: Recipe, strict: bool) -> tuple[dict[str, Dataset], Autoencod
     if signals[0] != signals[1]:
         raise ValueError(f"the splits of {parts.data} differ ({signals[0]}, {signals[1]}); make them alike")
     tokenizer = parts.tokenizer(signals[0])
-    parts.prior(tokenizer.layout())
+    layout = tokenizer.layout()
+    if (largest := max(max(sizes) for sizes in layout.codebook_sizes)) > _MOST_CODES:
+        raise ValueError(
+            f"a codebook has {largest:,} codes, too many for a prior or for counting their use; name groups of fewer "
+            f"channels, so that none has more than {_MOST_CODES:,}"
+        )
+    parts.prior(layout)
     for settings in (parts.training, parts.prior_training):
         settings.resolve_device()
     return sets, tokenizer
@@ -139,8 +148,26 @@ def _refuse_taken(out: Path, config: str, wanted: Sequence[str], overwrite: bool
             f"{out} holds a run of another configuration (it differs in {differences[0]}); use --overwrite to replace "
             "it, or another --out"
         )
-    elif all(_done(out, stage) for stage in wanted):
+    elif not left(out):
         raise ValueError(f"{out} holds a finished run; use --overwrite to make it again, or another --out")
+    elif all(_done(out, stage) for stage in wanted):
+        raise ValueError(
+            f"{out} has its {', '.join(wanted)} already; leave --stages out to go on with {', '.join(left(out))}, or "
+            "use --overwrite to make them again"
+        )
+
+
+def _refuse_gaps(out: Path, wanted: Sequence[str], overwrite: bool) -> None:
+    """Raises ValueError where a stage is asked for and one that it needs is not there and not asked for. Every stage
+    needs all before it, but for the prior."""
+    last = max((list(_STAGES).index(stage) for stage in wanted), default=0)
+    gone = set(_from(wanted)) if overwrite else set()
+    gaps = [stage for stage in list(_STAGES)[:last] if stage not in wanted and (stage in gone or not _done(out, stage))]
+    if needed := [stage for stage in gaps if stage != "prior"]:
+        raise ValueError(
+            f"{out} has no {' and no '.join(needed)} for its {list(_STAGES)[last]}; add {','.join(needed)} to "
+            "--stages, or leave --stages out"
+        )
 
 
 def _differences(old: Any, new: Any, key: str = "") -> list[str]:
@@ -159,7 +186,8 @@ def _claim(out: Path, config: str, overwritten: Sequence[str]) -> None:
     """Makes the folder this run's, without the stages that are overwritten and all that follow from them."""
     for stage in _from(overwritten):
         product = out / _STAGES[stage][1]
-        shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
+        for path in (product, product.with_name(product.name + ".part")):  # a stage that was stopped left its part
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         shutil.rmtree(states_of(out, stage), ignore_errors=True)
         (out / f"metrics-{stage}.csv").unlink(missing_ok=True)
         shutil.rmtree(out / "tensorboard" / stage, ignore_errors=True)
@@ -244,7 +272,7 @@ def report(run: Run) -> Path:
     for indices_of_batch, _ in run.token_batches("validation"):
         health.add(indices_of_batch)
     findings = Findings(
-        title=f"{run.folder.name}: {run.recipe.data}",
+        title=": ".join(dict.fromkeys([run.folder.resolve().name, run.recipe.data])),
         config_yaml=run.config,
         command=f"vqkit train {run.folder / 'config.yaml'} --out {run.folder}-again",
         evaluation=evaluation,
@@ -276,7 +304,9 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _report(inputs: StageInputs) -> None:
-    report(inputs.run)
+    with Progress("report", 1, "page", inputs.bar) as progress:
+        report(inputs.run)
+        progress.advance()
 
 
 _STAGES: dict[str, tuple[Callable[[StageInputs], None], str]] = {
@@ -287,6 +317,11 @@ _STAGES: dict[str, tuple[Callable[[StageInputs], None], str]] = {
     "report": (_report, "report/index.html"),
 }
 """In order: what makes each, and what in the folder says that it is done."""
+
+
+def left(out: Path) -> list[str]:
+    """The stages that are still to come in a run's folder."""
+    return [stage for stage in _STAGES if not _done(out, stage)]
 
 
 def _done(out: Path, stage: str) -> bool:

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ from vqkit.modality import Modality
 from vqkit.priors import Prior
 from vqkit.signal import Layout
 from vqkit.training import Training
+
+_SHIPPED = Path(__file__).parent / "recipes"
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
 
 @dataclass
@@ -52,8 +54,7 @@ class Recipe:
 
 def names() -> list[str]:
     """The recipes that come with vqkit."""
-    files = resources.files("vqkit").joinpath("recipes").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
 
 
 def parser() -> ArgumentParser:
@@ -77,13 +78,17 @@ def _chain(recipe: str, above: tuple[str, ...]) -> list[dict[str, Any]]:
         raise ValueError(f"recipe {recipe} is its own base; remove a base key in {' or '.join(above)}")
     path = Path(recipe)
     if recipe in names():
-        text = resources.files("vqkit").joinpath("recipes", f"{recipe}.yaml").read_text()
+        text = (_SHIPPED / f"{recipe}.yaml").read_text()
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         text = path.read_text()
+    elif path.exists():
+        raise ValueError(
+            f"{recipe} is no recipe, whose name must end in .yaml; to train on it: vqkit train image --data {recipe}"
+        )
     else:
         near = difflib.get_close_matches(recipe, names(), 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no recipe {recipe}; {hint}Name one of {', '.join(names())}, or a YAML file")
+        hint = f"did you mean {near[0]}?" if near else f"name one of {', '.join(names())}, or a YAML file"
+        raise ValueError(f"there is no recipe {recipe}; {hint}")
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -113,8 +118,24 @@ def _sentence(made: ArgumentParser, message: str) -> str:
         wrong = next((part for part in key.split(".") if part not in known), key)
         near = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(wrong, known, 1)
         return f"there is no key {key}; " + (f"did you mean {near[0]}?" if near else "see vqkit train --help")
+    if missing := re.search(r"arguments are required: (.+)", message):
+        keys = missing.group(1).split(", ")
+        options = " ".join(f"--{key} {'SOURCE' if key == 'data' else '...'}" for key in keys)
+        return f"the recipe leaves {' and '.join(keys)} open; add {options}"
+    if sentence := wrong_value(message):
+        return sentence
     lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
     return " ".join(dict.fromkeys([lines[0], lines[-1]]))  # the key, and the innermost reason
+
+
+def wrong_value(message: str) -> str | None:
+    """jsonargparse's message about a value of another type than its key's in a sentence, None for other messages."""
+    keys = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
+    value = re.search(r"(?:Got|Given) value: (.*)", message)
+    kinds = [_KINDS[kind] for kind in re.findall(r"Expected a <class '(\w+)'>", message) if kind in _KINDS]
+    if choices := re.search(r"Expected a typing\.Literal\[(.*)\]", message):
+        kinds = [choices.group(1).replace("'", "").replace(", ", " or ")]
+    return f"{keys} is {value.group(1)}; make it {' or '.join(kinds)}" if keys and value and kinds else None
 
 
 def _keys(made: ArgumentParser) -> list[str]:
@@ -135,7 +156,8 @@ def load(config: str) -> Recipe:
 
 def instantiate(made: ArgumentParser, parsed: Namespace) -> Recipe:
     """The parts themselves. Raises ValueError where a part refuses its arguments."""
-    torch.manual_seed(parsed.training.seed)  # parts such as codebooks draw their first weights here
+    # Parts such as codebooks draw their first weights here; `Training` refuses a seed that this changes.
+    torch.manual_seed(parsed.training.seed % 2**63)
     parts = made.instantiate(parsed)
     return Recipe(**{key: parts[key] for key in Recipe.__dataclass_fields__})
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +18,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
-from vqkit.data import Dataset, Source, open_source, spread, sweep
+from vqkit.data import Dataset, Source, files_under, open_source, spread, sweep
 from vqkit.evaluation import evaluate
 from vqkit.priors import Prior, UnigramPrior, sample
+from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
-from vqkit.signal import Indices, Layout, Side
+from vqkit.signal import Batch, Indices, Layout, Side
 from vqkit.tokens import Tokens, TokenShards, shard_path, source_of, write_shard
 from vqkit.training.metrics import read_rows
 
@@ -63,10 +64,21 @@ class Run:
         """The configuration's parts, untrained."""
         return load_recipe(self.config)
 
+    def _made(self, part: Literal["tokenizer", "tokens", "prior"]) -> Path:
+        """What a stage of training left. Raises ValueError where that stage is still to come."""
+        stages = ("tokenizer", "tokens", "prior")
+        missing = [stage for stage in stages[: stages.index(part) + 1] if not (self.folder / stage).is_dir()]
+        if part in missing:
+            raise ValueError(
+                f"{self.folder} has no {part} yet; run: vqkit train {self.folder / 'config.yaml'} --out {self.folder} "
+                f"--stages {','.join(missing)} (or leave --stages out, for all that is missing)"
+            )
+        return self.folder / part
+
     @cached_property
     def tokenizer(self) -> Autoencoder:
         """The trained autoencoder, frozen."""
-        model = checkpoint.load(self.folder / "tokenizer", Autoencoder).freeze().to(self.device)
+        model = checkpoint.load(self._made("tokenizer"), Autoencoder).freeze().to(self.device)
         return model.to(memory_format=torch.channels_last) if len(model.signal.grid) == 2 else model  # type: ignore[call-overload]
 
     @cached_property
@@ -77,12 +89,12 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """What names this very tokenizer, in token shards and in priors."""
-        return checkpoint.fingerprint(self.folder / "tokenizer")
+        return checkpoint.fingerprint(self._made("tokenizer"))
 
     @cached_property
     def prior(self) -> Prior:
         """The trained prior. Raises ValueError where it was trained on tokens of another tokenizer."""
-        folder = self.folder / "prior"
+        folder = self._made("prior")
         prior: Prior = checkpoint.load(folder, Prior)  # type: ignore[type-abstract]
         written_for = checkpoint.facts(folder).get("tokenizer")
         if written_for != self.fingerprint:
@@ -94,7 +106,7 @@ class Run:
 
     def tokens(self, split: Split) -> TokenShards:
         """This run's own tokens."""
-        return TokenShards(self.folder / "tokens" / split, self.fingerprint)
+        return TokenShards(self._made("tokens") / split, self.fingerprint)
 
     @cached_property
     def unigram(self) -> UnigramPrior:
@@ -131,14 +143,14 @@ class Run:
         out, tokenizer = Path(out), self.tokenizer
         if any(out.glob("tokens-*.parquet")):
             TokenShards(out, self.fingerprint)  # refuses a folder of another tokenizer's tokens
-        with tqdm(total=len(data), desc=f"tokens of {out.name}", unit="sample", disable=_disable(bar)) as progress:
+        with Progress(f"tokens of {out.name}", len(data), "sample", bar) as progress:
             for number, start in enumerate(range(0, len(data), _SHARD)):
                 rows, path = range(start, min(start + _SHARD, len(data))), shard_path(out, number)
                 source = _fingerprint(data, rows)
                 if path.exists():
                     if source_of(path) != source:
                         raise ValueError(f"{path} holds tokens of other samples; tokenize into an empty folder")
-                    progress.update(len(rows))
+                    progress.advance(len(rows))
                 else:
                     batches = _encode(tokenizer, data, rows, progress)
                     write_shard(path, batches, self.layout, self.fingerprint, source)
@@ -173,6 +185,8 @@ class Run:
         """
         if n < 1:
             raise ValueError(f"n is {n}; draw at least one sample")
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
         labels = self.labels(n, label)
         generator = torch.Generator().manual_seed(seed)
         drawn = []
@@ -225,23 +239,31 @@ class Run:
         return path
 
     def reconstruct_files(self, files: Sequence[str], out: str | os.PathLike[str]) -> list[Path]:
-        """Each file through the tokens, into the folder `out` under the same name as .png; returns the paths."""
+        """Each file, and each of a folder's, through the tokens, into the folder `out` under the same name as .png;
+        returns the paths. Names that clash are told apart by their folders."""
         modality, out = self.recipe.modality, Path(out)
+        sources: list[Path] = []
+        for given in map(Path, files):
+            if not given.exists():
+                raise ValueError(f"there is no {given}; name files, or a folder of them")
+            inside = [given / name for name in files_under(given, modality.suffixes)] if given.is_dir() else [given]
+            if not inside:
+                kinds = ", ".join(sorted(modality.suffixes))
+                raise ValueError(f"{given} holds no {kinds} file; name a folder that does")
+            sources += inside
         xs = []
-        for file in files:  # all are read before anything is written
-            shape = (x := modality.decode(Path(file))).shape
+        for file in sources:  # all are read before anything is written
+            shape = (x := modality.decode(file)).shape
             if (*shape[:-1], shape[-1]) != (*self.tokenizer.signal.grid, self.tokenizer.signal.channels):
                 raise ValueError(
                     f"{file} is {list(shape)}, this run takes {list(self.tokenizer.signal.grid)}; resize it"
                 )
             xs.append(torch.from_numpy(x.copy()).movedim(-1, 0))
-        paths = [out / f"{Path(file).stem}.png" for file in files]
-        if len(set(paths)) < len(paths):
-            raise ValueError("two of the files have the same name; reconstruct them into different folders")
-        if {path.resolve() for path in paths} & {Path(file).resolve() for file in files}:
+        paths = [out / name for name in _told_apart([Path(os.path.abspath(f)).with_suffix(".png") for f in sources])]
+        if {path.resolve() for path in paths} & {file.resolve() for file in sources}:
             raise ValueError(f"the reconstructions would replace files in {out}; name another folder")
-        out.mkdir(parents=True, exist_ok=True)
         for x_hat, path in zip(self.reconstruct(torch.stack(xs)), paths, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
             modality.save(x_hat, path)
         return paths
 
@@ -258,8 +280,9 @@ class Run:
         for split in SPLITS:
             data = self.dataset(split, opened)
             rows = spread(len(data), samples)
-            batches = tqdm(sweep(data, _BATCH, rows), desc=f"evaluate {split}", unit="batch", disable=_disable(bar))
-            results[split] = evaluate(self.tokenizer, self.prior if has_prior else None, self.unigram, batches)
+            with Progress(f"evaluation of {split}", len(rows), "sample", bar) as progress:
+                batches = _counted(sweep(data, _BATCH, rows), progress)
+                results[split] = evaluate(self.tokenizer, self.prior if has_prior else None, self.unigram, batches)
         return results
 
     def save_evaluation(self, numbers: dict[str, Any]) -> None:
@@ -294,9 +317,17 @@ class Run:
         }
 
 
-def _disable(bar: bool | None) -> bool | None:
-    """For tqdm, where None is a bar on a terminal only."""
-    return None if bar is None else not bar
+def _told_apart(paths: Sequence[Path]) -> list[Path]:
+    """The names of the files at these absolute paths, after as many of their folders as tell each from the others."""
+    for path, times in Counter(paths).items():
+        if times > 1:
+            raise ValueError(f"{times} files would be {path.name}; reconstruct them into different folders")
+    names, depth = [Path(path.name) for path in paths], 1
+    while clashing := {name for name, times in Counter(names).items() if times > 1}:
+        depth += 1
+        ends = [Path(*path.parts[1:][-depth:]) for path in paths]
+        names = [end if name in clashing else name for name, end in zip(names, ends, strict=True)]
+    return names
 
 
 def _fingerprint(data: Dataset, rows: range) -> str:
@@ -306,11 +337,17 @@ def _fingerprint(data: Dataset, rows: range) -> str:
     return digest.hexdigest()[:16]
 
 
-def _encode(tokenizer: Autoencoder, data: Dataset, rows: range, progress: tqdm[Any]) -> Iterator[Tokens]:
+def _counted(batches: Iterable[Batch], progress: Progress) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        progress.advance(len(batch.key))
+
+
+def _encode(tokenizer: Autoencoder, data: Dataset, rows: range, progress: Progress) -> Iterator[Tokens]:
     for batch in sweep(data, _BATCH, rows):
         indices = tokenizer.encode(batch.x.to(next(tokenizer.parameters()).device), batch.side, batch.mask)
         yield Tokens(indices, batch.side, batch.key)
-        progress.update(len(batch.key))
+        progress.advance(len(batch.key))
 
 
 def load(folder: str | os.PathLike[str], device: str | torch.device | None = None) -> Run:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqkit.bottlenecks.base import quantization_loss
-from vqkit.bottlenecks.dense import gumbel_like, kl_from_uniform, squared_distance_logits
+from vqkit.bottlenecks.base import quantization_loss, squared_distance_logits
+from vqkit.bottlenecks.dense import gumbel_like, kl_from_uniform
 from vqkit.bottlenecks.gumbel import GumbelMaxQuantizer, GumbelSoftmaxQuantizer, StraightThroughGumbelQuantizer
 from vqkit.bottlenecks.implicit_mle import ImplicitMLEQuantizer
 
@@ -23,8 +23,9 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_logits_are_the_negative_squared_distance_up_to_a_constant_of_each_vector() -> None:
-    vectors, codebook = random(9, 3), random(5, 3, seed=1)
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_logits_are_the_negative_squared_distance_up_to_a_constant_of_each_vector(far: float) -> None:
+    vectors, codebook = far + random(9, 3), far + random(5, 3, seed=1)
     expected = -(vectors[:, None] - codebook).square().sum(2)
     torch.testing.assert_close(
         squared_distance_logits(vectors, codebook).log_softmax(1), expected.log_softmax(1), atol=1e-5, rtol=1e-5

@@ -37,6 +37,25 @@ def test_z_is_the_code_of_the_greatest_inner_product() -> None:
     assert torch.equal(latent.indices.flatten(), greatest) and torch.equal(rows(latent.z), codes[greatest])
 
 
+def test_the_greatest_inner_product_is_that_of_float64() -> None:
+    """Long codes that are close together: the rounding of |e|^2 to float32 is more than their products differ."""
+    quantizer, z_e = only(codebook_size=200), random(1, 3, 50, seed=2)
+    with torch.no_grad():
+        quantizer.codebook.vectors.copy_(1e4 + random(200, 3))
+    latent = quantizer(z_e)
+    products = rows(z_e).double() @ quantizer.codebook.vectors.detach().double().t()
+    assert torch.equal(latent.indices.flatten(), products.argmax(1))
+
+
+def test_evaluation_takes_no_softmax_and_no_entropy() -> None:
+    quantizer, z_e = only(index_weight=0.3, entropy_weight=0.6), random(2, 3, 4)
+    training = quantizer(z_e)
+    quantizer.logits = None  # type: ignore[assignment]  # nothing of size N x K is asked for
+    latent = quantizer.eval()(z_e)
+    assert torch.equal(latent.z, training.z) and torch.equal(latent.indices, training.indices)
+    torch.testing.assert_close(latent.loss, 0.3 * (z_e - latent.z).square().mean())
+
+
 def test_the_gradient_through_the_choice_is_that_of_the_softmax_at_every_code() -> None:
     quantizer, z_e, gradient = only(codebook_size=9), random(2, 3, 4).requires_grad_(), random(2, 3, 4, seed=1)
     latent = quantizer(z_e)

@@ -14,6 +14,7 @@ from vqkit.bottlenecks import (
     FiniteScalarQuantizer,
     ProductQuantizer,
     ResidualQuantizer,
+    SimVectorQuantizer,
     VectorQuantizer,
 )
 
@@ -37,6 +38,15 @@ def test_each_head_has_its_channels_and_its_columns() -> None:
     torch.testing.assert_close(latent.kl, alone[0].kl + alone[1].kl + alone[2].kl)
     torch.testing.assert_close(latent.loss, (3 * alone[0].loss + 4 * alone[1].loss + 2 * alone[2].loss) / 9)
     assert torch.equal(latent.stats["perplexity_0"], alone[0].stats["perplexity"])
+
+
+def test_stats_are_means_where_all_heads_have_them() -> None:
+    z_e = torch.randn(2, 4, 6)
+    stats = ProductQuantizer([VectorQuantizer(2, 5), SimVectorQuantizer(2, 5)])(z_e).stats
+    assert {"perplexity_0", "code_norm_0", "batch_perplexity_1"} <= set(stats)
+    assert not {"perplexity", "batch_perplexity", "code_norm"} & set(stats)  # of the batch alone is another thing
+    alike = ProductQuantizer([SimVectorQuantizer(2, 5), FiniteScalarQuantizer((3, 3))])(z_e).stats
+    torch.testing.assert_close(alike["batch_usage"], (alike["batch_usage_0"] + alike["batch_usage_1"]) / 2)
 
 
 def test_equal_heads_have_the_loss_of_one_mean_over_all_channels() -> None:

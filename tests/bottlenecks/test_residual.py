@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +10,12 @@ import torch
 from torch import Tensor
 
 from vqkit.bottlenecks import (
+    BinarySphericalQuantizer,
     EMAVectorQuantizer,
+    LookupFreeQuantizer,
     ProductQuantizer,
     ProjectedQuantizer,
+    Quantizer,
     ResidualQuantizer,
     RotationTrick,
     SharedResidualQuantizer,
@@ -74,12 +78,29 @@ def test_the_decoders_gradient_reaches_z_e_once(kind: Kind, depth: int) -> None:
 
 @BOTH
 def test_the_commitment_is_to_every_partial_sum_and_by_its_weight_alone(kind: Kind) -> None:
-    quantizer, z_e = of_data(kind, 3, commitment_weight=0.3), torch.randn(2, 4, 9, requires_grad=True)
+    quantizer, z_e = of_data(kind, 3), torch.randn(2, 4, 9, requires_grad=True)
     latent = quantizer(z_e)
     latent.loss.backward()
     sums = [quantizer.lookup(latent.indices[:, :depth]) for depth in (1, 2, 3)]
-    wanted = sum(0.3 * 2 * (z_e.detach() - z_q) / z_e.numel() for z_q in sums)
+    wanted = sum(0.25 * 2 * (z_e.detach() - z_q) / z_e.numel() for z_q in sums)
     torch.testing.assert_close(z_e.grad, wanted)
+    torch.testing.assert_close(latent.loss, sum(0.25 * (z_e - z_q).square().mean() for z_q in sums))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "stage", [EMAVectorQuantizer(4, 16), VectorQuantizer(4, 16), LookupFreeQuantizer(4), BinarySphericalQuantizer(4)]
+)
+def test_one_stage_is_the_quantizer_itself(kind: Kind, stage: Quantizer) -> None:
+    ours, alone = torch.randn(2, 4, 9).requires_grad_(), copy.deepcopy(stage)
+    theirs = ours.detach().clone().requires_grad_()
+    one, other = kind(stage, 1)(ours), alone(theirs)
+    torch.testing.assert_close(one[:3], other[:3])
+    assert torch.equal(one.indices, other.indices)
+    for latent in (one, other):
+        latent.loss.backward()
+    assert bool(ours.grad.any())
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_every_stages_codebook_learns_as_it_would_alone() -> None:
@@ -131,13 +152,13 @@ def test_a_sample_that_is_cut_is_quantized_by_the_first_stages(kind: Kind, monke
 
 
 def test_what_is_cut_away_is_in_no_loss_and_no_statistic(monkeypatch: pytest.MonkeyPatch) -> None:
-    quantizer, z_e = of_data(ResidualQuantizer, 2, dropout=1.0, commitment_weight=0.3), torch.randn(2, 4, 9)
+    quantizer, z_e = of_data(ResidualQuantizer, 2, dropout=1.0), torch.randn(2, 4, 9)
     mask = torch.arange(9).expand(2, 9) < 6
     cut_the_first(quantizer, monkeypatch)
     latent = quantizer(z_e.requires_grad_(), mask)
     real = mask[:, None]
     squares = [(z_e - quantizer.lookup(latent.indices[:, :depth])).square() * real for depth in (1, 2)]
-    wanted = (0.3 + 0.25) * (squares[0].sum() + squares[1][1].sum()) / (12 * 4)
+    wanted = 0.25 * (squares[0].sum() + squares[1][1].sum()) / (12 * 4)
     torch.testing.assert_close(latent.loss, wanted)
     quantizer.update()
     assert [int(stage.codebook.counts.sum()) - 16 for stage in quantizer.parts] == [12, 6]
@@ -246,7 +267,6 @@ def test_every_stages_use_is_told() -> None:
         ({"depth": 0}, "depth is 0"),
         ({"depth": 2, "dropout": 1.5}, "dropout is 1.5"),
         ({"depth": 2, "dropout": -0.5}, "dropout is -0.5"),
-        ({"depth": 2, "commitment_weight": -1.0}, "commitment_weight is -1.0"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(kind: Kind, arguments: dict[str, float], name: str) -> None:

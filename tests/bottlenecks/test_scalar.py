@@ -18,6 +18,7 @@ from vqkit.bottlenecks import (
     LookupFreeQuantizer,
     UniformScalarQuantizer,
 )
+from vqkit.bottlenecks.base import use_in_batch
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
 
@@ -143,10 +144,19 @@ def test_stats_are_of_what_the_batch_used() -> None:
     z_e = torch.tensor([[[-9.0, -9.0, 9.0, 9.0, 0.2], [9.0, 9.0, 9.0, 9.0, -9.0]]])
     mask = torch.tensor([[True, True, True, True, False]])
     stats = quantizer(z_e, mask).stats
-    assert float(stats["perplexity"]) == pytest.approx((2 + 1) / 2)
-    assert float(stats["usage"]) == pytest.approx((2 / 4 + 1 / 2) / 2)
+    assert float(stats["batch_perplexity"]) == pytest.approx((2 + 1) / 2)
+    assert float(stats["batch_usage"]) == pytest.approx((2 / 4 + 1 / 2) / 2)
     padding = quantizer(z_e, torch.zeros(1, 5, dtype=torch.bool)).stats
-    assert float(padding["perplexity"]) == 1 and float(padding["usage"]) == 0
+    assert float(padding["batch_perplexity"]) == 1 and float(padding["batch_usage"]) == 0
+    assert not quantizer.eval()(z_e).stats  # nobody reads them there
+
+
+@pytest.mark.parametrize("size", [7, 100_000])  # with a table of counts, and without
+def test_use_is_counted_alike_in_small_and_large_codebooks(size: int) -> None:
+    indices = torch.tensor([[0, 0, 6, 1, 0, 6, 1, 0], [2, 2, 2, 2, 2, 2, 2, 2]])[None]
+    stats = use_in_batch(indices, (size, 3), None)
+    assert float(stats["batch_perplexity"]) == pytest.approx((2**1.5 + 1) / 2)  # 1.5 bits, and none
+    assert float(stats["batch_usage"]) == pytest.approx((3 / size + 1 / 3) / 2)
 
 
 @pytest.mark.parametrize(

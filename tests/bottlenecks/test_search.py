@@ -84,7 +84,7 @@ def test_a_bias_is_added_to_the_squared_distance(k: int) -> None:
         nearest_code(z, codebook, bias[:-1])
 
 
-PRECISIONS = pytest.mark.parametrize("precisions", [[torch.float32], [torch.float32, torch.bfloat16], [torch.bfloat16]])
+PRECISIONS = pytest.mark.parametrize("precisions", [[torch.float32], [torch.bfloat16, torch.float32], [torch.bfloat16]])
 
 
 @PRECISIONS
@@ -108,7 +108,7 @@ def test_equal_codes_do_not_take_memory_and_the_first_of_them_wins(
     assert not nearest_code(torch.randn(50, 4), torch.zeros(2000, 4)).any()
 
 
-@pytest.mark.parametrize("size", [1e-30, 1e-3, 1e15, 1e25])
+@pytest.mark.parametrize("size", [1e-30, 1e-23, 1e-22, 1e-21, 1e-20, 1e-3, 1e15, 1e25])
 def test_any_size_of_numbers_gives_codes_of_the_codebook(size: float) -> None:
     z, codebook = torch.randn(100, 5) * size, torch.randn(70, 5) * size
     chosen = nearest_code(z, codebook)
@@ -116,12 +116,32 @@ def test_any_size_of_numbers_gives_codes_of_the_codebook(size: float) -> None:
     assert torch.equal(chosen, squared_distances(z, codebook).argmin(1))
 
 
-def test_what_torch_is_allowed_to_round_does_not_matter() -> None:
-    z, codebook = torch.randn(2000, 32) + 3, torch.randn(600, 32) + 3
-    allowed = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        assert torch.equal(nearest_code(z, codebook), squared_distances(z, codebook).argmin(1))
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(allowed)
+@pytest.mark.parametrize("size", [1e6, 1e7, 1e8, 1e15])
+def test_one_code_far_away_does_not_blur_the_others(size: float) -> None:
+    z, codebook = torch.randn(400, 8), torch.randn(300, 8)
+    codebook[17] *= size
+    assert torch.equal(nearest_code(z, codebook), squared_distances(z, codebook).argmin(1))
+
+
+@pytest.mark.parametrize("large", [1e15, 1e30, torch.inf])
+def test_a_large_bias_forbids_a_code_and_no_other(large: float) -> None:
+    z, codebook, bias = torch.randn(400, 8), torch.randn(300, 8), torch.zeros(300)
+    bias[::3] = large
+    assert torch.equal(nearest_code(z, codebook, bias), (squared_distances(z, codebook) + bias).argmin(1))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-6])
+def test_a_bias_that_cancels_the_norms_leaves_the_greatest_product(size: float) -> None:
+    half = torch.randn(150, 8)
+    z, codebook = torch.randn(2000, 8) * size, torch.cat([half, -half])
+    bias = -codebook.double().square().sum(1)
+    assert torch.equal(nearest_code(z, codebook, bias), (z.double() @ codebook.double().t()).argmax(1))
+
+
+def test_a_row_that_is_out_of_range_leaves_the_others_alone() -> None:
+    z, codebook = torch.randn(50, 8), torch.randn(300, 8)
+    z[7] = torch.nan
+    z[9] *= 1e30
+    chosen, wanted = nearest_code(z, codebook), squared_distances(z, codebook).argmin(1)
+    good = torch.arange(50) != 7
+    assert torch.equal(chosen[good], wanted[good]) and 0 <= int(chosen[7]) < 300

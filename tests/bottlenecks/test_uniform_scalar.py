@@ -43,7 +43,7 @@ def test_a_dead_zone_saves_entropy_on_a_laplacian() -> None:
     """At the same reconstruction points, fewer codes are needed for the same data."""
     z_e = torch.distributions.Laplace(0.0, 1.0).sample((1, 1, 20_000))
     plain, dead = (UniformScalarQuantizer(1, 1.0, 101, width)(z_e) for width in (1.0, 4 / 3))
-    assert float(dead.stats["perplexity"]) < 0.95 * float(plain.stats["perplexity"])
+    assert float(dead.stats["batch_perplexity"]) < 0.95 * float(plain.stats["batch_perplexity"])
     assert set(dead.z.unique().tolist()) <= set(plain.z.unique().tolist())
 
 

@@ -275,7 +275,7 @@ def test_dead_codes_are_revived_from_all_forwards_of_a_step_within_bounds(
     for n in (2, 2, 3):
         quantizer(torch.full((1, 2, n), float(n)))
     won = quantizer.codebook.collect()
-    assert won is not None and won.vectors[:, 0].tolist() == [2.0, 2.0, 3.0, 3.0, 3.0]
+    assert won is not None and won.vectors[:, 0].tolist() == [2.0, 2.0, 3.0, 3.0]  # every second one of seven
 
 
 @BOTH

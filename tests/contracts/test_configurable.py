@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from types import ModuleType
 from typing import Any
 
@@ -74,11 +75,11 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     ProjectedQuantizer: {"quantizer": EMAVectorQuantizer(3, 7), "dim": 5},
     ProductQuantizer: {"quantizers": [EMAVectorQuantizer(3, 7), VectorQuantizer(2, 5)]},
     ResidualQuantizer: {
-        "quantizer": VectorQuantizer(3, 7), "depth": 2, "dropout": 0.3, "commitment_weight": 0.5,
+        "quantizer": VectorQuantizer(3, 7), "depth": 2, "dropout": 0.3,
         "estimator": RotationTrick(),
     },
     SharedResidualQuantizer: {
-        "quantizer": VectorQuantizer(3, 7), "depth": 2, "dropout": 0.3, "commitment_weight": 0.5,
+        "quantizer": VectorQuantizer(3, 7), "depth": 2, "dropout": 0.3,
         "estimator": RotationTrick(),
     },
     SimVectorQuantizer: {
@@ -148,6 +149,21 @@ def test_every_constructor_argument_is_an_attribute_of_the_same_name(part: type[
     for name, value in EXAMPLES[part].items():
         kept = getattr(model, name)
         assert list(kept) == value if isinstance(value, list) else kept is value or kept == value, name
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        pytest.param(part, name, id=f"{part.__name__}-{name}")
+        for part in public_parts(bottlenecks)
+        for name, parameter in inspect.signature(part).parameters.items()
+        if parameter.annotation == "float"
+    ],
+)
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_float_that_is_not_finite_is_refused_by_name(part: type[nn.Module], name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is {number}; "):
+        part(**EXAMPLES[part] | {name: number})
 
 
 @PARTS

@@ -140,10 +140,16 @@ def test_bad_numpy_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "count.npz", x=PICTURES, y=LABELS[:3])
     with pytest.raises(ValueError, match="40 pictures and 3 labels"):
         open_source(tmp_path / "count.npz")
-    for name in ("cut.npy", "cut.npz"):
-        (tmp_path / name).write_bytes(b"PK\x03\x04")
-        with pytest.raises(ValueError, match=name):
-            open_source(tmp_path / name)
+    np.save(tmp_path / "whole.npy", PICTURES)
+    for data in (b"", b"text", b"PK\x03\x04", (tmp_path / "whole.npy").read_bytes()[:-9]):
+        for name in ("cut.npy", "cut.npz"):
+            (tmp_path / name).write_bytes(data)
+            with pytest.raises(ValueError, match=rf"{name} is damaged or holds no plain numbers; save it again"):
+                open_source(tmp_path / name)
+    for labels, found in ((LABELS - 1, "a label -1"), (LABELS / 2, "labels of float64")):
+        np.savez(tmp_path / "labels.npz", x=PICTURES, y=labels)
+        with pytest.raises(ValueError, match=rf"labels.npz holds {found}; number the classes in whole numbers from 0"):
+            open_source(tmp_path / "labels.npz")
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -214,8 +220,10 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_withheld_labels(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", x_train=PICTURES, y_train=LABELS, x_test=PICTURES, y_test=np.full(40, -1))
-    splits = open_source(tmp_path / "x.npz").splits
+    for split, labels in (("train", LABELS), ("test", np.full(40, -1))):
+        table = arrow.table({"image": [png(x) for x in PICTURES], "label": labels})
+        parquet.write_table(table, tmp_path / f"{split}.parquet")
+    splits = open_source(tmp_path).splits
     assert splits["train"].labels is not None and splits["test"].labels is None
 
 
@@ -242,6 +250,9 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         open_source(tmp_path / "nothing")
     with pytest.raises(ValueError, match=r"holds no .*png"):
         open_source(tmp_path)
+    write(tmp_path / "one" / "1.png")
+    with pytest.raises(ValueError, match=r"holds one sample, and one must be held out; add others$"):
+        open_source(tmp_path / "one").split("train")
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(ValueError, match="is no picture"):
         open_source(tmp_path / "a.txt")
@@ -287,8 +298,10 @@ def test_label_columns(
 
 
 def test_one_negative_label_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    np.savez(tmp_path / "x.npz", x_train=PICTURES[:3], y_train=[0, -1, 1], x_test=PICTURES[:3], y_test=[0, 1, 1])
-    splits = open_source(tmp_path / "x.npz").splits
+    for split, labels in (("train", [0, -1, 1]), ("test", [0, 1, 1])):
+        table = arrow.table({"image": [png(x) for x in PICTURES[:3]], "label": labels})
+        parquet.write_table(table, tmp_path / f"{split}.parquet")
+    splits = open_source(tmp_path).splits
     assert splits["train"].labels is None and splits["test"].labels is not None
     assert [record.getMessage() for record in caplog.records] == [
         "split train has negative labels and counts as unlabelled; number the classes from 0 to use them"

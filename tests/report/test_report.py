@@ -158,12 +158,13 @@ def test_codes_are_told_apart() -> None:
 
 def test_charts_are_grouped() -> None:
     rows = [
-        {"step": n, "loss": 1, "validation_loss": 2, "perplexity_0": 3, "perplexity_1": 4, "odd": 5} for n in (1, 2)
+        {"step": n, "loss": 1, "validation_loss": 2, "perplexity_0": 3, "batch_perplexity_1": 4, "odd": 5}
+        for n in (1, 2)
     ]
     charts = {chart.title: [(key.name, key.dashed) for key in chart.legend] for chart in training_charts(rows)}
     assert charts == {
         "Loss": [("loss", False), ("validation loss", True)],
-        "Perplexity": [("perplexity 0", False), ("perplexity 1", False)],
+        "Perplexity": [("perplexity 0", False), ("batch perplexity 1", False)],
         "Odd": [],
     }
 

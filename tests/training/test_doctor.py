@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -189,11 +188,6 @@ def test_overfitting_tells_the_best_step_where_it_was_passed(best: int, told: bo
     findings = found({"nats_per_token": 3.0}, prior=log(FLAT, validation_nats_per_token=validations))
     (finding,) = (finding for finding in findings if finding.remedy)
     assert ("best at step 9:" in str(finding.remedy)) == told
-
-
-@pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite(broken: float) -> None:
-    assert ill(found(tokenizer=log([0.5, broken]))) == ["loss at the end"]
 
 
 def test_a_short_log_is_not_judged() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vqkit.autoencoders.decoder import Decoder
 from vqkit.autoencoders.level import Level
 from vqkit.bottlenecks import Bottleneck, Latent, Quantizer
+from vqkit.nn import exact_float32
 from vqkit.signal import Batch, Indices, Layout, Side, Signal
 
 _NO_SIDE: Side = {}
@@ -163,9 +164,7 @@ def _inference(model: Autoencoder) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        # Convolutions on a GPU round to TF32 unless told otherwise, which flips indices as half precision does.
-        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), exact:
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), exact_float32():
             yield
     finally:
         model.train(was_training)
@@ -173,7 +172,9 @@ def _inference(model: Autoencoder) -> Iterator[None]:
 
 def _within(indices: Tensor, quantizer: Quantizer) -> bool:
     """Whether every index [B, Q, *grid] is in the alphabet of its codebook."""
-    sizes = torch.tensor(quantizer.codebook_sizes, device=indices.device)[: indices.shape[1]]
+    sizes = torch.tensor(quantizer.codebook_sizes, device=indices.device)
+    if quantizer.additive:
+        sizes = sizes[: indices.shape[1]]
     if len(sizes) != indices.shape[1]:
         return False
     return bool(((indices >= 0) & (indices < sizes.view(-1, *(1,) * (indices.ndim - 2)))).all())

@@ -5,6 +5,7 @@ from vqkit.bottlenecks.base import Latent as Latent
 from vqkit.bottlenecks.base import NotFinite as NotFinite
 from vqkit.bottlenecks.base import Quantizer as Quantizer
 from vqkit.bottlenecks.binary_spherical import BinarySphericalQuantizer as BinarySphericalQuantizer
+from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer as CodebookQuantizer
 from vqkit.bottlenecks.cosine import CosineSimilarityQuantizer as CosineSimilarityQuantizer
 from vqkit.bottlenecks.estimators import Estimator as Estimator
 from vqkit.bottlenecks.estimators import RotationTrick as RotationTrick

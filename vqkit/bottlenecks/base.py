@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -81,11 +82,12 @@ class Quantizer(Bottleneck, ABC):
     """A bottleneck with a finite alphabet: `codebook_sizes` has the size of each of the Q codebooks at a position."""
 
     codebook_sizes: tuple[int, ...]
+    additive: bool = False
+    """Whether the codebooks add to each other, so that the first few of the Q indices are enough for `lookup`."""
 
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
-        """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode. Where the codebooks add to
-        each other, the first few of the Q are enough."""
+        """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode."""
 
     def sample(self, batch: int, grid: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """z of codes that are all equally likely."""
@@ -130,15 +132,29 @@ def positions(z: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def use_in_batch(indices: Tensor, sizes: tuple[int, ...], mask: Tensor | None) -> dict[str, Tensor]:
-    """`perplexity` and `usage` of indices [B, Q, *grid] in this batch alone, means over the Q codebooks; no table of
-    counts, as a codebook that is arithmetic may be large."""
+    """`batch_perplexity` and `batch_usage` of indices [B, Q, *grid], means over the Q codebooks. They are of this batch
+    alone and so at most its number of positions, unlike the `perplexity` and `usage` of a moving average."""
     symbols = indices.movedim(1, 0).flatten(1) if mask is None else indices.movedim(1, 0)[:, mask]
-    perplexities, used = [], []
-    for column, size in zip(symbols, sizes, strict=True):
-        counts = column.unique(return_counts=True)[1]
-        perplexities.append(torch.special.entr(counts / counts.sum()).sum().exp())
-        used.append(len(counts) / size)
-    return {"perplexity": torch.stack(perplexities).mean(), "usage": torch.tensor(used, device=indices.device).mean()}
+    counts = _counts(symbols, sizes)
+    perplexities = [torch.special.entr(n / n.sum().clamp_min(1)).sum().exp() for n in counts]
+    used = [n.count_nonzero() / size for n, size in zip(counts, sizes, strict=True)]
+    return {"batch_perplexity": torch.stack(perplexities).mean(), "batch_usage": torch.stack(used).mean()}
+
+
+def _counts(symbols: Tensor, sizes: tuple[int, ...]) -> Sequence[Tensor]:
+    """[Q, n] -> how often each symbol of a codebook occurs, in any order; those that do not may be missing."""
+    if sum(sizes) > symbols.numel():  # a codebook that is arithmetic may be large: no table of all its codes
+        return [column.unique(return_counts=True)[1] for column in symbols]
+    starts = torch.tensor([0, *accumulate(sizes[:-1])], device=symbols.device)
+    counts: Sequence[Tensor] = (symbols + starts[:, None]).flatten().bincount(minlength=sum(sizes)).split(sizes)
+    return counts
+
+
+def squared_distance_logits(vectors: Tensor, codes: Tensor) -> Tensor:
+    """-|z_e - e|^2 of [N, D] and [K, D], [N, K], up to |z_e|^2, which is the same for every code."""
+    middle = codes.detach().mean(0)  # taken off both, as rounding errors grow with norms
+    vectors, codes = vectors - middle, codes - middle
+    return 2 * vectors @ codes.t() - codes.square().sum(1)
 
 
 def quantization_loss(

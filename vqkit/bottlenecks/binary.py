@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import count, positive, weight
 from vqkit.bottlenecks.base import channel_means, masked_mean
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
@@ -23,14 +24,13 @@ class BinaryQuantizer(ScalarQuantizer, ABC):
     scale: float
 
     def __init__(self, dim: int, groups: Sequence[int] | None, entropy_weight: float, temperature: float) -> None:
-        if dim < 1:
-            raise ValueError(f"dim is {dim}; a code has at least one bit")
-        if entropy_weight < 0:
-            raise ValueError(f"entropy_weight is {entropy_weight}; a weight is 0 or more")
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; it must be above 0")
-        super().__init__((2,) * dim, groups or (dim,))
-        self.entropy_weight, self.temperature = entropy_weight, temperature
+        super().__init__((2,) * count("dim", dim), groups or (dim,))
+        self.entropy_weight = weight("entropy_weight", entropy_weight)
+        self.temperature = positive("temperature", temperature)
+
+    @abstractmethod
+    def loss(self, bounded: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
+        """The entropy loss, and what else a member trains by."""
 
     def digits(self, bounded: Tensor) -> Tensor:
         return (bounded > 0).long()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqkit.bottlenecks.arguments import below_one, count
 from vqkit.bottlenecks.k_means import k_means
 from vqkit.bottlenecks.processes import copy_from_first_process, rows_of_all_processes, sum_over_processes
 from vqkit.bottlenecks.search import nearest_code
@@ -24,8 +25,8 @@ _CANDIDATES = 1 << 16  # vectors of a step that are kept to revive codes from
 
 class StepCounts(NamedTuple):
     """What the forwards of a step counted. A code wins a vector when it is the nearest one: `wins` [K] is how many each
-    won and `sums` [K, D] their sum; `vectors` [N, D] are the last of this process's, which dead codes are re-drawn
-    from."""
+    won and `sums` [K, D] their sum; `vectors` [N, D] are this process's, or as many of them, evenly, as dead codes are
+    re-drawn from."""
 
     wins: Tensor
     sums: Tensor
@@ -46,17 +47,8 @@ class Codebook(nn.Module):
 
     def __init__(self, codebook_size: int, dim: int, learned: bool, decay: float, revival: float) -> None:
         super().__init__()
-        if codebook_size < 1:
-            raise ValueError(f"codebook_size is {codebook_size}; a codebook has at least one vector")
-        if dim < 1:
-            raise ValueError(f"dim is {dim}; a codebook vector has at least one dimension")
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay is {decay}; a moving average needs a decay from 0 to below 1")
-        if not 0 <= revival < 1:
-            raise ValueError(f"revival is {revival}; it is a share of the mean use, from 0 (off) to below 1")
-        self.codebook_size, self.dim, self.learned, self.decay, self.revival = (
-            codebook_size, dim, learned, decay, revival,
-        )  # fmt: skip
+        self.codebook_size, self.dim, self.learned = count("codebook_size", codebook_size), count("dim", dim), learned
+        self.decay, self.revival = below_one("decay", decay), below_one("revival", revival)
         vectors = torch.randn(codebook_size, dim) / dim**0.5
         if learned:
             self.vectors = nn.Parameter(vectors)
@@ -82,8 +74,8 @@ class Codebook(nn.Module):
         sums = torch.zeros_like(self.vectors, dtype=torch.float32).index_add_(0, indices, vectors)
         if self._won is not None:
             wins, sums = wins + self._won.wins, sums + self._won.sums
-            vectors = torch.cat([self._won.vectors, vectors])[-_CANDIDATES:]
-        self._won = StepCounts(wins, sums, vectors.detach())
+            vectors = torch.cat([self._won.vectors, vectors])
+        self._won = StepCounts(wins, sums, vectors.detach()[:: -(-len(vectors) // _CANDIDATES) or 1])
         self._forwards += 1
         if self._forwards == _LONELY_FORWARDS:
             warnings.warn(
@@ -99,7 +91,7 @@ class Codebook(nn.Module):
             return None
         sum_over_processes(won.wins, won.sums)
         if int(self.updates) == 0:
-            self.counts.copy_(won.wins + 1)  # the average starts where the first step is, and no code is dead yet
+            self.counts.copy_(won.wins + 1)  # the average starts where the first step is
         else:
             self.counts.lerp_(won.wins, 1 - self.decay)
         self.updates += 1

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from vqkit.bottlenecks.base import Latent, Quantizer
 
+_MEANS = ("perplexity", "usage", "batch_perplexity", "batch_usage", "z_e_norm", "code_norm")  # of the parts' stats
+
 
 class CompositeQuantizer(Quantizer):
     """Quantizers in an order, and their codebooks in that order. One quantizer may occur several times."""
@@ -42,12 +44,13 @@ class CompositeQuantizer(Quantizer):
 
     def join(self, z: Tensor, loss: Tensor, latents: Sequence[Latent]) -> Latent:
         """`z` and `loss`, with the indices of every part's latent, the sum of their kl, and their stats: numbered, and
-        as means what is the same for all of them."""
+        as means those of `_MEANS` that all of them have."""
         kl = torch.stack([latent.kl for latent in latents]).sum(0)
         indices = torch.cat([latent.indices for latent in latents if latent.indices is not None], 1)
         stats = {f"{name}_{i}": value for i, latent in enumerate(latents) for name, value in latent.stats.items()}
-        for name in ("perplexity", "usage"):
-            stats[name] = torch.stack([latent.stats[name] for latent in latents]).mean()
+        for name in _MEANS:
+            if all(name in latent.stats for latent in latents):
+                stats[name] = torch.stack([latent.stats[name] for latent in latents]).mean()
         return Latent(z, loss, kl, indices, stats)
 
 

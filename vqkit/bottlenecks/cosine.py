@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqkit.bottlenecks.base import Latent, Quantizer, to_grid, to_vectors
-from vqkit.bottlenecks.codebook import Codebook
+from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
 
 _SHORTEST = 1e-6  # a vector under this length is taken as zero, which has no direction
 _ON_SPHERE = 1e-6  # a length this close to 1 is left alone: scaling again would only change its last bits
@@ -23,11 +23,10 @@ class CosineSimilarityQuantizer(Quantizer):
     loss is 2 (1 - cos) / D a dimension. A z_e of zero is taken as the vector whose components are all equal.
     """
 
-    def __init__(self, quantizer: Quantizer) -> None:
-        """`quantizer` has a `codebook`, as VectorQuantizer and EMAVectorQuantizer do; ValueError where it has none."""
+    def __init__(self, quantizer: CodebookQuantizer) -> None:
+        """Raises ValueError where `quantizer` is no CodebookQuantizer."""
         super().__init__()
-        codebook = getattr(quantizer, "codebook", None)
-        if not isinstance(codebook, Codebook):
+        if not isinstance(quantizer, CodebookQuantizer):
             raise ValueError(f"quantizer is a {type(quantizer).__name__}, without a codebook; use EMAVectorQuantizer")
         self.quantizer, self.dim, self.codebook_sizes = quantizer, quantizer.dim, quantizer.codebook_sizes
         self._constrain()
@@ -51,8 +50,8 @@ class CosineSimilarityQuantizer(Quantizer):
 
     @torch.no_grad()
     def _constrain(self) -> None:
-        codebook: Codebook = self.quantizer.codebook  # type: ignore[assignment]
-        codebook.vectors.copy_(to_unit_length(codebook.vectors))
+        vectors = self.quantizer.codebook.vectors
+        vectors.copy_(to_unit_length(vectors))
 
 
 def to_unit_length(vectors: Tensor) -> Tensor:

@@ -1,70 +1,26 @@
-"""Quantizers that weigh a vector against every code at once: what those share whose gradient goes through the logits
-[N, K] of N vectors and K codes."""
+"""What quantizers share that weigh a vector against every code at once in training: their gradient goes through the
+logits [N, K] of N vectors and K codes, in O(N K) memory."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from vqkit.bottlenecks.base import Latent, Quantizer, to_grid, to_vectors
+from vqkit.bottlenecks.base import Latent, to_grid, to_vectors
 from vqkit.bottlenecks.codebook import Codebook
+from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
 from vqkit.bottlenecks.estimators import StraightThrough
 
 _straight_through = StraightThrough()
 
 
-class DenseQuantizer(Quantizer):
-    """A codebook that learns by gradient, and logits [N, K] over it, which take O(N K) memory. Use is counted, and dead
-    codes are found, by the most likely code of each vector, which is what evaluation chooses."""
-
-    def __init__(self, dim: int, codebook_size: int, decay: float, revival: float) -> None:
-        super().__init__()
-        self.dim, self.codebook_size, self.decay, self.revival = dim, codebook_size, decay, revival
-        self.codebook_sizes = (codebook_size,)
-        self.codebook = Codebook(codebook_size, dim, True, decay, revival)
-
-    @abstractmethod
-    def logits(self, vectors: Tensor) -> Tensor:
-        """[N, D] -> [N, K]."""
-
-    def assignment(self, z_e: Tensor) -> Tensor:
-        with torch.autocast(z_e.device.type, enabled=False):
-            logits = self.logits(to_vectors(z_e.float()))
-        return to_grid(logits.log_softmax(1), z_e).unsqueeze(1)
-
-    def lookup(self, indices: Tensor) -> Tensor:
-        return self.codebook.lookup(indices.squeeze(1)).movedim(-1, 1)
-
-    def initialise(self, vectors: Iterable[Tensor]) -> None:
-        self.codebook.initialise(vectors)
-
-    @torch.no_grad()
-    def update(self) -> None:
-        if (won := self.codebook.collect()) is not None:
-            self.codebook.revive(won.vectors)
-
-    def see(self, vectors: Tensor, indices: Tensor, mask: Tensor | None) -> None:
-        """Counts in training mode what was won, [N, D] and [N]."""
-        if self.training:
-            real = slice(None) if mask is None else mask.flatten()
-            self.codebook.see(vectors[real], indices[real])
-
-    def select(self, weights: Tensor, indices: Tensor) -> Tensor:
-        """The codes at `indices` [N], to the bit, as [N, D]. They are one-hot @ codebook, and the one-hot has the
-        gradient of `weights` [N, K], through which every code is reached."""
-        one_hot: Tensor = _straight_through(weights, one_hot_like(weights, indices))
-        codes: Tensor = _straight_through(one_hot @ self.codebook.vectors, self.codebook.lookup(indices))
-        return codes
-
-
-class SampledQuantizer(DenseQuantizer):
+class SampledQuantizer(CodebookQuantizer, ABC):
     """In training, a code is drawn from q = softmax(logits) by the Gumbel-max trick, and the KL of a position is that
     of q to the uniform prior, log K - H(q). In evaluation the code is the nearest: that posterior is a point, its KL is
-    log K, and nothing is drawn or takes O(N K)."""
+    log K, and nothing is drawn or takes O(N K). Use is counted, and dead codes are found, by the nearest code too."""
 
     @abstractmethod
     def relax(self, vectors: Tensor, noisy: Tensor, indices: Tensor) -> Tensor:
@@ -95,23 +51,12 @@ class SampledQuantizer(DenseQuantizer):
         return Latent(to_grid(z, z_e), loss, counted.flatten(1).sum(1), grid_indices, self.codebook.stats())
 
 
-def weighed(name: str, weight: float) -> float:
-    """`weight`, where it is one. Raises ValueError otherwise."""
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"{name} is {weight}; a weight is a finite number, 0 or more")
-    return weight
-
-
-def positive(name: str, number: float) -> float:
-    """`number`, where it is positive and finite. Raises ValueError otherwise."""
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} is {number}; give a finite number above 0")
-    return number
-
-
-def squared_distance_logits(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """-|z_e - e|^2 of [N, D] and [K, D], [N, K], up to |z_e|^2, which is the same for every code."""
-    return 2 * vectors @ codebook.t() - codebook.square().sum(1)
+def select(weights: Tensor, indices: Tensor, codebook: Codebook) -> Tensor:
+    """The codes at `indices` [N], to the bit, as [N, D]. They are one-hot @ codebook, and the one-hot has the gradient
+    of `weights` [N, K], through which every code is reached."""
+    one_hot: Tensor = _straight_through(weights, one_hot_like(weights, indices))
+    codes: Tensor = _straight_through(one_hot @ codebook.vectors, codebook.lookup(indices))
+    return codes
 
 
 def one_hot_like(weights: Tensor, indices: Tensor) -> Tensor:

@@ -19,6 +19,9 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
+_LARGEST_SCALE = 10.0  # of a rotated gradient: |z_q| / |z_e| has no bound where z_e is near 0
+
+
 class Estimator(nn.Module, ABC):
     """A gradient for z_e where z_q was chosen by argmin. Its result is z_q to the bit, and no gradient reaches z_q."""
 
@@ -44,7 +47,7 @@ class RotationTrick(Estimator):
     what it was to z_e (Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
 
     A `vector` x is mapped by (|z_q| / |z_e|) R, where R turns z_e's direction to z_q's; both are constants to the
-    gradient, whose map is the transpose.
+    gradient, whose map is the transpose. The scale is at most 10, or one z_e near 0 would drown all others.
     """
 
     def forward(self, z_e: Tensor, z_q: Tensor) -> Tensor:
@@ -72,4 +75,4 @@ class _Rotation(torch.autograd.Function):
             return (a * gradient).sum(1, keepdim=True)
 
         turned = gradient - 2 * r * along(r) + 2 * e * along(q)
-        return turned * (length_q / length_e), None
+        return turned * (length_q / length_e).clamp_max(_LARGEST_SCALE), None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import count, weight
 from vqkit.bottlenecks.base import Bottleneck, Latent, channel_means
 
 _LOG_VARIANCES = (-30.0, 20.0)  # beyond these, exp says nothing new or overflows
@@ -26,16 +27,12 @@ class GaussianBottleneck(Bottleneck):
             and grid, is charged as at least that (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
 
     Raises:
-        ValueError: dim is below 1, or beta or free_bits below 0.
+        ValueError: dim is below 1, or beta or free_bits below 0 or not finite.
     """
 
     def __init__(self, dim: int, beta: float = 1.0, free_bits: float = 0.0) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim is {dim}; there must be at least one channel")
-        if beta < 0 or free_bits < 0:
-            raise ValueError(f"beta is {beta} and free_bits {free_bits}; both are 0 or more")
-        self.dim, self.beta, self.free_bits = dim, beta, free_bits
+        self.dim, self.beta, self.free_bits = count("dim", dim), weight("beta", beta), weight("free_bits", free_bits)
         self.register_buffer("origin", torch.zeros(()), persistent=False)  # is where the bottleneck is: on which device
 
     @property

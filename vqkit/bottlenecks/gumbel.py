@@ -5,13 +5,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import count, positive, weight
 from vqkit.bottlenecks.base import masked_mean, quantization_loss
-from vqkit.bottlenecks.dense import (
-    SampledQuantizer,
-    positive,
-    squared_distance_logits,
-    weighed,
-)
+from vqkit.bottlenecks.dense import SampledQuantizer, select
 from vqkit.bottlenecks.estimators import Estimator, RotationTrick, StraightThrough
 
 
@@ -32,19 +28,14 @@ class _Relaxed(SampledQuantizer):
         super().__init__(dim, codebook_size, decay, revival)
         self.initial_temperature = positive("initial_temperature", initial_temperature)
         self.final_temperature = positive("final_temperature", final_temperature)
-        if annealing_updates < 1:
-            raise ValueError(f"annealing_updates is {annealing_updates}; the temperature needs at least one to anneal")
-        self.annealing_updates = annealing_updates
-        self.kl_weight = weighed("kl_weight", kl_weight)
+        self.annealing_updates = count("annealing_updates", annealing_updates)
+        self.kl_weight = weight("kl_weight", kl_weight)
 
     @property
     def temperature(self) -> float:
         """Geometric from the initial to the final one, by the codebook's count of updates, which is saved with it."""
         done = min(int(self.codebook.updates) / self.annealing_updates, 1.0)
         return float(self.initial_temperature ** (1 - done) * self.final_temperature**done)
-
-    def logits(self, vectors: Tensor) -> Tensor:
-        return squared_distance_logits(vectors, self.codebook.vectors)
 
     def loss(self, z_e: Tensor, z_q: Tensor, nats: Tensor, mask: Tensor | None) -> Tensor:
         return self.kl_weight * masked_mean(nats, mask) / self.dim
@@ -100,7 +91,7 @@ class StraightThroughGumbelQuantizer(_Relaxed):
         )
 
     def relax(self, vectors: Tensor, noisy: Tensor, indices: Tensor) -> Tensor:
-        return self.select((noisy / self.temperature).softmax(1), indices)
+        return select((noisy / self.temperature).softmax(1), indices, self.codebook)
 
 
 class GumbelMaxQuantizer(SampledQuantizer):
@@ -131,12 +122,12 @@ class GumbelMaxQuantizer(SampledQuantizer):
                 "chosen as the nearest; use StraightThrough"
             )
         self.temperature = positive("temperature", temperature)
-        self.commitment_weight = weighed("commitment_weight", commitment_weight)
+        self.commitment_weight = weight("commitment_weight", commitment_weight)
         self.codebook_weight = positive("codebook_weight", codebook_weight)  # without it the codebook never learns
         self.estimator = estimator or StraightThrough()
 
     def logits(self, vectors: Tensor) -> Tensor:
-        return squared_distance_logits(vectors, self.codebook.vectors) / self.temperature
+        return super().logits(vectors) / self.temperature
 
     def relax(self, vectors: Tensor, noisy: Tensor, indices: Tensor) -> Tensor:
         z: Tensor = self.estimator(vectors, self.codebook.lookup(indices))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import count
 from vqkit.bottlenecks.base import Bottleneck, Latent
 
 
@@ -13,7 +14,7 @@ class Identity(Bottleneck):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = count("dim", dim)
 
     def sample(self, batch: int, grid: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         raise ValueError("an Identity has no prior to sample from; use a quantizer such as EMAVectorQuantizer")

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import positive, weight
 from vqkit.bottlenecks.base import masked_mean
-from vqkit.bottlenecks.dense import SampledQuantizer, one_hot_like, positive, squared_distance_logits, weighed
+from vqkit.bottlenecks.dense import SampledQuantizer, one_hot_like, select
 
 
 class ImplicitMLEQuantizer(SampledQuantizer):
@@ -38,14 +39,11 @@ class ImplicitMLEQuantizer(SampledQuantizer):
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)
         self.step = positive("step", step)
-        self.kl_weight = weighed("kl_weight", kl_weight)
-
-    def logits(self, vectors: Tensor) -> Tensor:
-        return squared_distance_logits(vectors, self.codebook.vectors)
+        self.kl_weight = weight("kl_weight", kl_weight)
 
     def relax(self, vectors: Tensor, noisy: Tensor, indices: Tensor) -> Tensor:
         choice: Tensor = _Choice.apply(noisy, indices, self.step)  # type: ignore[no-untyped-call]
-        return self.select(choice, indices)
+        return select(choice, indices, self.codebook)
 
     def loss(self, z_e: Tensor, z_q: Tensor, nats: Tensor, mask: Tensor | None) -> Tensor:
         return self.kl_weight * masked_mean(nats, mask) / self.dim

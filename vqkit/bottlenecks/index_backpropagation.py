@@ -8,14 +8,17 @@ import math
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import positive, weight
 from vqkit.bottlenecks.base import Latent, masked_mean, positions, quantization_loss, to_grid, to_vectors
-from vqkit.bottlenecks.dense import DenseQuantizer, positive, weighed
+from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
+from vqkit.bottlenecks.dense import select
 from vqkit.bottlenecks.search import nearest_code
 
 
-class IndexBackpropagationQuantizer(DenseQuantizer):
+class IndexBackpropagationQuantizer(CodebookQuantizer):
     """z is the code with the greatest inner product with z_e; the gradient takes the one-hot choice for the softmax of
     these products, so it reaches all codes and not only the chosen ones. Memory is O(N K) for N positions in a batch.
+    That is in training alone: evaluation takes no softmax, and its loss is without the entropy.
 
     The loss is the paper's, each term per latent dimension. The double quantization loss is `commitment_weight`
     |z_e - sg(e)|^2 + `codebook_weight` |sg(z_e) - e|^2 + `index_weight` |z_e - z|^2, where z has the gradient of all
@@ -40,10 +43,10 @@ class IndexBackpropagationQuantizer(DenseQuantizer):
         revival: float = 0.0,
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)
-        self.commitment_weight = weighed("commitment_weight", commitment_weight)
-        self.codebook_weight = weighed("codebook_weight", codebook_weight)
-        self.index_weight = weighed("index_weight", index_weight)
-        self.entropy_weight = weighed("entropy_weight", entropy_weight)
+        self.commitment_weight = weight("commitment_weight", commitment_weight)
+        self.codebook_weight = weight("codebook_weight", codebook_weight)
+        self.index_weight = weight("index_weight", index_weight)
+        self.entropy_weight = weight("entropy_weight", entropy_weight)
         self.entropy_temperature = positive("entropy_temperature", entropy_temperature)
 
     def logits(self, vectors: Tensor) -> Tensor:
@@ -51,17 +54,18 @@ class IndexBackpropagationQuantizer(DenseQuantizer):
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         vectors, codebook = to_vectors(z_e), self.codebook.vectors.detach()
-        # The greatest z.e is the least |z - e|^2 - |e|^2.
-        indices = nearest_code(vectors, codebook, bias=-codebook.square().sum(1))
+        # The greatest z.e is the least |z - e|^2 - |e|^2; float64, lest the rounding of |e|^2 chooses.
+        indices = nearest_code(vectors, codebook, bias=-codebook.double().square().sum(1))
         self.see(vectors, indices, mask)
-        logits = self.logits(vectors)
-        z = to_grid(self.select(logits.softmax(1), indices), z_e)
-        z_q = to_grid(self.codebook.lookup(indices), z_e)
+        z = z_q = to_grid(self.codebook.lookup(indices), z_e)
         loss = quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
+        if self.training:
+            logits = self.logits(vectors)
+            z = to_grid(select(logits.softmax(1), indices, self.codebook), z_e)
+            if self.entropy_weight:
+                real = logits if mask is None else logits[mask.flatten()]
+                loss = loss + self.entropy_weight * entropy_loss(real / self.entropy_temperature) / self.dim
         loss = loss + self.index_weight * masked_mean((z_e - z).square(), mask)
-        if self.entropy_weight:
-            real = logits if mask is None else logits[mask.flatten()]
-            loss = loss + self.entropy_weight * entropy_loss(real / self.entropy_temperature) / self.dim
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         return Latent(z, loss, kl, indices.view(z_e.shape[0], 1, *z_e.shape[2:]), self.codebook.stats())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import weight
 from vqkit.bottlenecks.base import masked_mean
 from vqkit.bottlenecks.binary import BinaryQuantizer
 
@@ -36,9 +37,7 @@ class LookupFreeQuantizer(BinaryQuantizer):
         temperature: float = 0.01,
     ) -> None:
         super().__init__(dim, groups, entropy_weight, temperature)
-        if commitment_weight < 0:
-            raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
-        self.scale, self.commitment_weight = 1.0, commitment_weight
+        self.scale, self.commitment_weight = 1.0, weight("commitment_weight", commitment_weight)
 
     def loss(self, bounded: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
         commitment = masked_mean((bounded - z_q).square(), mask)

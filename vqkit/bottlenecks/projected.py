@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from vqkit.bottlenecks.arguments import count
 from vqkit.bottlenecks.base import Latent, Quantizer, to_grid, to_vectors
 from vqkit.bottlenecks.estimators import StraightThrough
 
@@ -20,9 +21,7 @@ class ProjectedQuantizer(Quantizer):
 
     def __init__(self, quantizer: Quantizer, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim is {dim}; z has at least one dimension")
-        self.quantizer, self.dim, self.codebook_sizes = quantizer, dim, quantizer.codebook_sizes
+        self.quantizer, self.dim, self.codebook_sizes = quantizer, count("dim", dim), quantizer.codebook_sizes
         self.down = nn.Linear(dim, quantizer.dim)
         self.up = nn.Linear(quantizer.dim, dim)
 

@@ -1,10 +1,10 @@
 """Residual quantization: each stage quantizes what the stages before it left over, and z is the sum (Zeghidour et al.
 2021, SoundStream, https://arxiv.org/abs/2107.03312; Lee et al. 2022, RQ-VAE, https://arxiv.org/abs/2203.01941).
 
-The stages are given constants, and the gradient goes over them as if they were one quantizer: `estimator` takes it from
-the sum to z_e, and `commitment_weight` times the sum over stages of |z_e - sg(sum so far)|^2 holds the encoder to the
-codes, as in RQ-VAE. The stages' own losses are added; they move the stages' parameters alone, and so does the
-commitment weight of a stage.
+The decoder's gradient goes over the stages as if they were one quantizer: `estimator` takes it from the sum to z_e,
+once. The loss is the sum of the stages' losses, each of z_e - sg(sum so far), so that a stage's commitment is RQ-VAE's,
+to the partial sum that ends with it. Stages whose scale is fixed, such as scalar quantizers, are of little use: what is
+left over is ever smaller than their steps.
 
 In training, `dropout` of the samples are cut to a random number of stages, from one to all, drawn by torch's global
 generator. What is cut away adds nothing to such a sample's z, loss and kl, and to no statistic of the stage; its
@@ -20,7 +20,8 @@ from itertools import islice, tee
 import torch
 from torch import Tensor, nn
 
-from vqkit.bottlenecks.base import Latent, Quantizer, masked_mean
+from vqkit.bottlenecks.arguments import between, count
+from vqkit.bottlenecks.base import Latent, Quantizer
 from vqkit.bottlenecks.composite import CompositeQuantizer, join_assignments
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough
 
@@ -28,32 +29,26 @@ from vqkit.bottlenecks.estimators import Estimator, StraightThrough
 class _Residual(CompositeQuantizer):
     """What separate and shared stages have in common."""
 
-    def __init__(
-        self, quantizer: Quantizer, depth: int, dropout: float, commitment_weight: float, estimator: Estimator | None
-    ) -> None:
+    additive = True
+
+    def __init__(self, quantizer: Quantizer, depth: int, dropout: float, estimator: Estimator | None) -> None:
         super().__init__()
-        if depth < 1:
-            raise ValueError(f"depth is {depth}; a residual quantizer has at least one stage")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout is {dropout}; it is a share of the samples, from 0 to 1")
-        if commitment_weight < 0:
-            raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
-        self.quantizer, self.depth, self.dropout = quantizer, depth, dropout
-        self.commitment_weight, self.estimator = commitment_weight, estimator or StraightThrough()
+        self.quantizer, self.depth, self.dropout = quantizer, count("depth", depth), between("dropout", dropout, 0, 1)
+        self.estimator = estimator or StraightThrough()
         self.dim, self.codebook_sizes = quantizer.dim, quantizer.codebook_sizes * depth
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         depths = self._draw_depths(z_e) if self.training and self.dropout else None
-        residual, z_q, loss, latents = z_e.detach(), torch.zeros_like(z_e), z_e.new_zeros(()), []
+        residual, z_q, loss, latents = z_e, torch.zeros_like(z_e), z_e.new_zeros(()), []
         for number, stage in enumerate(self.parts):
             reached = None if depths is None else depths > number
             counted, share = (mask, 1.0) if reached is None else _cut(reached, z_e, mask)
-            latent = stage.latent(residual, counted)
+            given = residual.detach().requires_grad_(torch.is_grad_enabled())
+            latent = stage.latent(given, counted)
             latents.append(latent)
+            loss = loss + share * (latent.loss + _pulled_by(latent.loss, given, z_e))
             residual = residual - latent.z.detach()
             z_q = z_q + (latent.z if reached is None else torch.where(reached, latent.z, 0))
-            commitment = masked_mean((z_e - z_q.detach()).square(), counted)
-            loss = loss + share * (latent.loss + self.commitment_weight * commitment)
         # The difference is zero; through it the gradient reaches parameters that made z_q, such as a projection's.
         return self.join(self.estimator(z_e, z_q) + (z_q - z_q.detach()), loss, latents)
 
@@ -95,10 +90,9 @@ class ResidualQuantizer(_Residual):
         quantizer: Quantizer,
         depth: int,
         dropout: float = 0.0,
-        commitment_weight: float = 0.25,
         estimator: Estimator | None = None,
     ) -> None:
-        super().__init__(quantizer, depth, dropout, commitment_weight, estimator)
+        super().__init__(quantizer, depth, dropout, estimator)
         self.later = nn.ModuleList(copy.deepcopy(quantizer) for _ in range(depth - 1))
 
     @property
@@ -122,10 +116,9 @@ class SharedResidualQuantizer(_Residual):
         quantizer: Quantizer,
         depth: int,
         dropout: float = 0.0,
-        commitment_weight: float = 0.25,
         estimator: Estimator | None = None,
     ) -> None:
-        super().__init__(quantizer, depth, dropout, commitment_weight, estimator)
+        super().__init__(quantizer, depth, dropout, estimator)
 
     @property
     def parts(self) -> Sequence[Quantizer]:
@@ -137,6 +130,15 @@ class SharedResidualQuantizer(_Residual):
         self.quantizer.initialise(first)
         # One row in `depth`: all stages in equal parts, and no more rows than z_e has.
         self.quantizer.initialise(torch.cat([*self._residuals(part)])[:: self.depth] for part in again)
+
+
+def _pulled_by(loss: Tensor, given: Tensor, z_e: Tensor) -> Tensor:
+    """Zero, with the gradient for `z_e` that `loss` has for what the stage was given: z_e but for constants. The
+    stage's z was made of the same, and its gradient is not to follow."""
+    if not loss.requires_grad:
+        return z_e.new_zeros(())
+    (gradient,) = torch.autograd.grad(loss, given, retain_graph=True, allow_unused=True)
+    return z_e.new_zeros(()) if gradient is None else (gradient * (z_e - z_e.detach())).sum()
 
 
 def _cut(reached: Tensor, z_e: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -80,7 +80,8 @@ class ScalarQuantizer(Quantizer, ABC):
         bounded, z_q = bounded.movedim(-1, 1), self.values(digits).movedim(-1, 1)
         kl = positions(z_e, mask) * sum(map(math.log, self.codebook_sizes))
         z: Tensor = StraightThrough()(bounded, z_q)
-        return Latent(z, self.loss(bounded, z_q, mask), kl, indices, use_in_batch(indices, self.codebook_sizes, mask))
+        stats = use_in_batch(indices, self.codebook_sizes, mask) if self.training else {}
+        return Latent(z, self.loss(bounded, z_q, mask), kl, indices, stats)
 
     def lookup(self, indices: Tensor) -> Tensor:
         digits = indices.movedim(1, -1)[..., self.books] // self.places % self.levels_of

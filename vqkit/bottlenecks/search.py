@@ -7,17 +7,19 @@ which codes could be the nearest nonetheless; where that leaves several, float64
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vqkit.nn import exact_float32
 
 _TILE_SCORES = 1 << 21  # float32 scores alive at a time, 8 MiB: what stays in a processor's cache
 _GPU_TILES = 32  # as many scores as in these tiles are alive at a time on a GPU, which wants large products
 _GROUP = 64  # codes whose least score is found before it is asked which of them has it
 _BLOCK = 1 << 13  # rows whose candidates are decided between together
 _CROWD = 8  # candidates a row, on average, from which a finer precision costs less than deciding between them
+_PATIENCE = 2  # blocks of which a precision has left too much open, after which it is not tried again
 _HALF_PAYS = 4096  # codes from which bfloat16 scores are worth their candidates
 
 
@@ -41,58 +43,46 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
         raise ValueError(f"z {list(z.shape)} and codebook {list(codebook.shape)} must be [N, D] and [K, D] of one D")
     if bias is not None and bias.shape != codebook.shape[:1]:
         raise ValueError(f"bias is {list(bias.shape)}; it must have one number for each of {len(codebook)} codes")
-    with torch.autocast(z.device.type, enabled=False), _products_as_asked():
+    with torch.autocast(z.device.type, enabled=False), exact_float32():
         z, codebook = z.float(), codebook.float()
         scorers = [_Scorer(codebook, bias, dtype) for dtype in _precisions(z.device, len(codebook))]
         indices = torch.empty(len(z), dtype=torch.int64, device=z.device)
         for start in range(0, len(z), _BLOCK):
             rows = z[start : start + _BLOCK]
             nearest = None
-            while scorers and (nearest := scorers[-1].nearest(rows)) is None:
-                scorers.pop()  # so coarse a score leaves too much of this codebook open
+            for scorer in scorers:
+                if (nearest := scorer.nearest(rows)) is not None:
+                    break
+                scorer.failures += 1
             indices[start : start + _BLOCK] = _by_float64(rows, codebook, bias) if nearest is None else nearest
+            scorers = [scorer for scorer in scorers if scorer.failures < _PATIENCE]
         return indices
 
 
 def _precisions(device: torch.device, codebook_size: int) -> list[torch.dtype]:
-    """What scores are computed in, the preferred one last."""
+    """What scores are computed in, the preferred one first."""
     fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     if fast and codebook_size >= _HALF_PAYS:
-        return [torch.float32, torch.bfloat16]
+        return [torch.bfloat16, torch.float32]
     return [torch.float32]
 
 
-@contextmanager
-def _products_as_asked() -> Iterator[None]:
-    """float32 products in float32, also where the user allows torch to round them to TF32 or bfloat16."""
-    allowed = torch.get_float32_matmul_precision()
-    if allowed == "highest":
-        yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
-
-
-def _offset(codebook: Tensor, bias: Tensor | None) -> Tensor:
-    """[K] float64: argmin |z - e|^2 + b = argmin (|e|^2 + b) / 2 - z.e : a matrix product and one offset a code. Both z
-    and e are taken from the codebook's mean, as errors grow with their norms."""
-    squared = codebook.double().square().sum(1)
-    return (squared if bias is None else squared + bias) / 2
-
-
 class _Scorer:
-    """The scores of a codebook by a matrix product in `dtype`, and the bound on their errors."""
+    """The scores of a codebook by a matrix product in `dtype`, and the bound on their errors.
+
+    argmin |z - e|^2 + b = argmin (|e|^2 + b) / 2 - z.e : a matrix product and one offset a code. Both z and e are taken
+    from the codebook's mean, as errors grow with their norms.
+    """
 
     def __init__(self, codebook: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.codebook, self.bias, self.dtype = codebook, bias, dtype
-        self.mean = codebook.mean(0)
+        self.failures, self.mean = 0, codebook.mean(0)
+        squared = (codebook.double() - self.mean).square().sum(1)
+        offset = (squared if bias is None else squared + bias) / 2
         codebook = codebook - self.mean
         self.group = min(_GROUP, len(codebook))
         spare = -len(codebook) % self.group
-        rounded, offset = codebook.to(dtype), _offset(codebook, bias)
+        rounded = codebook.to(dtype)
         self.codes = F.pad(rounded, (0, 0, 0, spare)).t()
         self.offset = F.pad(offset.float(), (0, spare), value=torch.inf)
         # What the bound needs to know of the codebook.
@@ -117,14 +107,14 @@ class _Scorer:
             groups.append(group)
             scores.append(tile[row, group])
             limits.append(limit)
-        limit = torch.cat(limits)
+        limit = _joined(limits)
         if not bool(limit.isfinite().all()):
             return None
-        row = torch.cat(rows)
-        pair, place = (torch.cat(scores) <= limit[row, None]).nonzero().unbind(1)
+        row = _joined(rows)
+        pair, place = (_joined(scores) <= limit[row, None]).nonzero().unbind(1)
         if len(pair) > _CROWD * len(z):
             return None
-        return _decide(z, self.codebook, self.bias, row[pair], torch.cat(groups)[pair] * self.group + place)
+        return _decide(z, self.codebook, self.bias, row[pair], _joined(groups)[pair] * self.group + place)
 
     def _tiles(self, z: Tensor) -> Iterator[tuple[int, Tensor]]:
         """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
@@ -146,11 +136,13 @@ class _Scorer:
 
         With ~ for rounded, |z.e - z~.e~| <= |z - z~| |e| + |z~| |e - e~| by Cauchy and Schwarz; a product of D terms
         summed in float32 in any order is off by D units of |z~| |e~| (Higham, Accuracy and Stability of Numerical
-        Algorithms, 2002, section 3.1); taking the mean off and adding the offset round a few times more.
+        Algorithms, 2002, section 3.1); taking the mean off and adding the offset round a few times more, and what is
+        too small for float32 is lost.
         """
-        norm = z.norm(dim=1)
-        unit = torch.finfo(torch.float32).eps * (z.shape[1] + 8)  # twice the unit, as the bound is rounded itself
-        exact: Tensor = unit * (norm * self.norm + self.largest_offset)
+        norm, float32 = z.norm(dim=1), torch.finfo(torch.float32)
+        unit = float32.eps * (z.shape[1] + 8)  # twice the unit, as the bound is rounded itself
+        smallest = float32.tiny * (z.shape[1] + 8)
+        exact: Tensor = unit * (norm * self.norm + self.largest_offset) + smallest
         if self.dtype == torch.float32:
             return exact
         lost = (z - rounded).norm(dim=1)
@@ -158,6 +150,10 @@ class _Scorer:
         leaving = torch.finfo(self.dtype).eps / 2 * product  # products leave in the precision they are made in
         coarse: Tensor = exact + lost * self.norm + (norm + lost) * self.lost + leaving * (1 + unit)
         return coarse
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]  # a cat copies also where there is nothing to join
 
 
 def _decide(z: Tensor, codebook: Tensor, bias: Tensor | None, rows: Tensor, codes: Tensor) -> Tensor:
@@ -175,15 +171,9 @@ def _decide(z: Tensor, codebook: Tensor, bias: Tensor | None, rows: Tensor, code
 
 
 def _by_float64(z: Tensor, codebook: Tensor, bias: Tensor | None) -> Tensor:
-    """z [n, D] -> [n]: the lowest index among the codes that float64 scores cannot tell apart, such as equal ones."""
-    mean = codebook.mean(0)
-    codebook = codebook.double() - mean
-    offset, largest = _offset(codebook, bias), codebook.norm(dim=1).amax()
-    nearest = []
-    for part in z.split(max(1, _TILE_SCORES // len(codebook))):
-        part = part.double() - mean
-        scores = torch.addmm(offset, part, codebook.t(), alpha=-1)
-        size = part.norm(dim=1) * largest + offset.abs().amax()
-        limit = scores.amin(1) + torch.finfo(torch.float64).eps * (part.shape[1] + 8) * size
-        nearest.append((scores <= limit[:, None]).byte().argmax(1))
+    """z [n, D] -> [n] by every float64 distance, which takes its time: codes are equal, or of very different sizes."""
+    codebook, nearest = codebook.double(), []
+    for part in z.double().split(max(1, _TILE_SCORES // len(codebook))):
+        distance = torch.cdist(part, codebook, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest.append((distance if bias is None else distance.square_() + bias).argmin(1))
     return torch.cat(nearest)

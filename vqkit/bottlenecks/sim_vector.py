@@ -9,7 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqkit.bottlenecks.base import Latent, Quantizer, positions, quantization_loss, to_grid, to_vectors, use_in_batch
+from vqkit.bottlenecks.arguments import count, positive, weight
+from vqkit.bottlenecks.base import (
+    Latent,
+    Quantizer,
+    positions,
+    quantization_loss,
+    squared_distance_logits,
+    to_grid,
+    to_vectors,
+    use_in_batch,
+)
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough
 from vqkit.bottlenecks.search import nearest_code
 
@@ -33,16 +43,10 @@ class SimVectorQuantizer(Quantizer):
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim is {dim}; a codebook vector has at least one dimension")
-        if codebook_size < 1:
-            raise ValueError(f"codebook_size is {codebook_size}; a codebook has at least one vector")
-        if commitment_weight < 0:
-            raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
-        if not codebook_weight > 0:
-            raise ValueError(f"codebook_weight is {codebook_weight}; without it the map never learns")
-        self.dim, self.codebook_size, self.codebook_sizes = dim, codebook_size, (codebook_size,)
-        self.commitment_weight, self.codebook_weight = commitment_weight, codebook_weight
+        self.dim, self.codebook_size = count("dim", dim), count("codebook_size", codebook_size)
+        self.codebook_sizes = (codebook_size,)
+        self.commitment_weight = weight("commitment_weight", commitment_weight)
+        self.codebook_weight = positive("codebook_weight", codebook_weight)  # without it the map never learns
         self.estimator = estimator or StraightThrough()
         self.register_buffer("vectors", torch.randn(codebook_size, dim) / dim**0.5)
         self.map = nn.Linear(dim, dim, bias=False)
@@ -62,12 +66,13 @@ class SimVectorQuantizer(Quantizer):
         loss = quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
-        stats = use_in_batch(grid_indices, self.codebook_sizes, mask)
+        stats = use_in_batch(grid_indices, self.codebook_sizes, mask) if self.training else {}
         return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, stats)
 
     def lookup(self, indices: Tensor) -> Tensor:
         return F.embedding(indices.squeeze(1), self.codes()).movedim(-1, 1)
 
     def assignment(self, z_e: Tensor) -> Tensor:
-        squared = torch.cdist(to_vectors(z_e.float()), self.codes()).square()
-        return to_grid((-squared).log_softmax(1), z_e).unsqueeze(1)
+        with torch.autocast(z_e.device.type, enabled=False):
+            logits = squared_distance_logits(to_vectors(z_e.float()), self.codes())
+        return to_grid(logits.log_softmax(1), z_e).unsqueeze(1)

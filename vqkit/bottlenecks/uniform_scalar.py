@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqkit.bottlenecks.arguments import between, count, positive
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
 
@@ -28,16 +29,10 @@ class UniformScalarQuantizer(ScalarQuantizer):
     """
 
     def __init__(self, dim: int, step: float, levels: int = 255, dead_zone: float = 1.0) -> None:
-        if dim < 1:
-            raise ValueError(f"dim is {dim}; there must be at least one channel")
-        if not step > 0:
-            raise ValueError(f"step is {step}; it must be above 0")
         if levels % 2 == 0:
             raise ValueError(f"levels is {levels}; take an odd number, so that 0 is a level")
-        if not 1 <= dead_zone <= 2:
-            raise ValueError(f"dead_zone is {dead_zone}; it is the width of the cell of 0 in steps, from 1 to 2")
-        super().__init__((levels,) * dim, (1,) * dim)
-        self.step, self.levels, self.dead_zone = step, levels, dead_zone
+        super().__init__((levels,) * count("dim", dim), (1,) * dim)
+        self.step, self.levels, self.dead_zone = positive("step", step), levels, between("dead_zone", dead_zone, 1, 2)
 
     def coordinate(self, bounded: Tensor) -> Tensor:
         return F.softshrink(bounded / self.step, (self.dead_zone - 1) / 2) + self.levels // 2

@@ -4,13 +4,14 @@ https://arxiv.org/abs/1711.00937), learned by gradient or as a moving average of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from vqkit.bottlenecks.base import Latent, Quantizer, masked_mean, positions, quantization_loss, to_grid, to_vectors
-from vqkit.bottlenecks.codebook import Codebook
+from vqkit.bottlenecks.arguments import positive, weight
+from vqkit.bottlenecks.base import Latent, masked_mean, positions, quantization_loss, to_grid, to_vectors
+from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough
 
 
@@ -18,12 +19,8 @@ def _mean_norm(z: Tensor, mask: Tensor | None) -> Tensor:
     return masked_mean(z.detach().norm(dim=1, keepdim=True), mask)
 
 
-class _NearestCode(Quantizer):
-    """What the two ways of learning a codebook share; they differ in `update` and in `codebook_weight`."""
-
-    codebook: Codebook
-    commitment_weight: float
-    codebook_weight: float
+class _NearestCode(CodebookQuantizer, ABC):
+    """What the two ways of learning a codebook share; they differ in `update` and in `loss`."""
 
     def __init__(
         self,
@@ -35,37 +32,24 @@ class _NearestCode(Quantizer):
         estimator: Estimator | None,
         learned: bool,
     ) -> None:
-        super().__init__()
-        if commitment_weight < 0:
-            raise ValueError(f"commitment_weight is {commitment_weight}; a weight is 0 or more")
-        self.dim, self.codebook_size, self.commitment_weight = dim, codebook_size, commitment_weight
-        self.decay, self.revival = decay, revival
+        super().__init__(dim, codebook_size, decay, revival, learned)
+        self.commitment_weight = weight("commitment_weight", commitment_weight)
         self.estimator = estimator or StraightThrough()
-        self.codebook_sizes = (codebook_size,)
-        self.codebook = Codebook(codebook_size, dim, learned, decay, revival)
+
+    @abstractmethod
+    def loss(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
+        """A scalar, of z_e and its codes [B, D, *grid]."""
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         vectors = to_vectors(z_e)
         indices = self.codebook.nearest(vectors)
-        if self.training:
-            real = slice(None) if mask is None else mask.flatten()
-            self.codebook.see(vectors[real], indices[real])
+        self.see(vectors, indices, mask)
         z_q = to_grid(self.codebook.lookup(indices), z_e)
-        loss = quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
         norms = {"z_e_norm": _mean_norm(z_e, mask), "code_norm": _mean_norm(z_q, mask)}
+        loss = self.loss(z_e, z_q, mask)
         return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, self.codebook.stats() | norms)
-
-    def lookup(self, indices: Tensor) -> Tensor:
-        return self.codebook.lookup(indices.squeeze(1)).movedim(-1, 1)
-
-    def assignment(self, z_e: Tensor) -> Tensor:
-        squared = torch.cdist(to_vectors(z_e.float()), self.codebook.vectors).square()
-        return to_grid((-squared).log_softmax(1), z_e).unsqueeze(1)
-
-    def initialise(self, vectors: Iterable[Tensor]) -> None:
-        self.codebook.initialise(vectors)
 
 
 class VectorQuantizer(_NearestCode):
@@ -83,14 +67,10 @@ class VectorQuantizer(_NearestCode):
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=True)
-        if not codebook_weight > 0:
-            raise ValueError(f"codebook_weight is {codebook_weight}; without it the codebook never learns")
-        self.codebook_weight = codebook_weight
+        self.codebook_weight = positive("codebook_weight", codebook_weight)  # without it the codebook never learns
 
-    @torch.no_grad()
-    def update(self) -> None:
-        if (won := self.codebook.collect()) is not None:
-            self.codebook.revive(won.vectors)
+    def loss(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
+        return quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
 
 
 class EMAVectorQuantizer(_NearestCode):
@@ -109,8 +89,10 @@ class EMAVectorQuantizer(_NearestCode):
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=False)
-        self.codebook_weight = 0.0
         self.register_buffer("sums", torch.zeros(codebook_size, dim))
+
+    def loss(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
+        return quantization_loss(z_e, z_q, mask, self.commitment_weight, codebook_weight=0.0)
 
     @torch.no_grad()
     def update(self) -> None:

@@ -28,23 +28,36 @@ def arrays(name: str, splits: Mapping[str, tuple[Array, Array | None]], label_na
             )
         if pictures.ndim == 4 and pictures.shape[3] not in (1, 3, 4) and pictures.shape[1] in (1, 3, 4):
             pictures = np.moveaxis(pictures, 1, 3)
-        if labels is not None and labels.size != len(pictures):
-            raise ValueError(f"{name} holds {len(pictures)} pictures and {labels.size} labels; store one for each")
+        if labels is not None:
+            _check_labels(name, labels, len(pictures))
         keys = [f"{split}/{i}" for i in range(len(pictures))]
         records[split] = Records(pictures, keys, None if labels is None else labels.reshape(-1))  # type: ignore[arg-type]
     return Source(name, labelled(records, label_names))
+
+
+def _check_labels(name: str, labels: Array, pictures: int) -> None:
+    if labels.size != pictures:
+        raise ValueError(f"{name} holds {pictures} pictures and {labels.size} labels; store one for each")
+    negative = labels.dtype.kind == "i" and labels.min() < 0
+    if negative or labels.dtype.kind not in "iubUS":  # numbers that count, or names
+        found = f"a label {labels.min()}" if negative else f"labels of {labels.dtype}"
+        raise ValueError(f"{name} holds {found}; number the classes in whole numbers from 0")
 
 
 def numpy_file(path: Path) -> Source:
     """An .npy of pictures, mapped into memory; or an .npz of x (images) and perhaps y (labels), perhaps for each of
     train, test and validation: x_train, train_images, ..."""
     try:
-        if path.suffix == ".npy":
-            return arrays(str(path), {"train": (np.load(path, mmap_mode="r"), None)})
-        with np.load(path) as archive:
-            stored = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read by numpy ({error}); save it again") from error
+        loaded = np.load(path, mmap_mode="r")
+        if not isinstance(loaded, np.ndarray):
+            with loaded as archive:
+                stored = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:  # numpy's words are of pickles
+        raise ValueError(f"{path} is damaged or holds no plain numbers; save it again with numpy") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}); save it again") from error
+    if isinstance(loaded, np.ndarray):
+        return arrays(str(path), {"train": (loaded, None)})
     pictures: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     for name, array in stored.items():

@@ -21,7 +21,7 @@ def folder(root: Path, suffixes: Collection[str]) -> Source:
     parts = {SPLIT_NAMES[path.name.lower()]: path for path in subfolders if path.name.lower() in SPLIT_NAMES}
     if "train" not in parts and len(parts) < len(subfolders):
         parts = {}
-    found = {name: files for name, part in (parts or {"train": root}).items() if (files := _files(part, suffixes))}
+    found = {name: files for name, part in (parts or {"train": root}).items() if (files := files_under(part, suffixes))}
     if not found:
         raise ValueError(f"{root} holds no {', '.join(sorted(suffixes))} file; give a folder that does")
     return Source(str(root), labelled({name: _records(root, parts.get(name, root), found[name]) for name in found}))
@@ -32,7 +32,7 @@ def single(path: Path) -> Source:
     return Source(str(path), {"train": Records([path], [path.name])})
 
 
-def _files(root: Path, suffixes: Collection[str]) -> list[str]:
+def files_under(root: Path, suffixes: Collection[str]) -> list[str]:
     """Relative paths with forward slashes, sorted; hidden files and folders are not for us."""
     found = []
     for folder, subfolders, names in os.walk(root):

@@ -98,7 +98,7 @@ class Source(NamedTuple):
         if list(self.splits) == ["train"] and name in ("train", "validation"):
             records = self._filled(self.splits["train"], "it")
             if len(records.keys) < 2:
-                raise ValueError(f"{self.name} holds one sample, which cannot be split; add others, or use split all")
+                raise ValueError(f"{self.name} holds one sample, and one must be held out; add others")
             held_out = _held_out(records.keys, validation_share)
             return records.take(np.flatnonzero(held_out == (name == "validation")))
         if name == "validation" and name not in self.splits:

@@ -4,3 +4,4 @@ from vqkit.nn.conv import ConvDecoder as ConvDecoder
 from vqkit.nn.conv import ConvEncoder as ConvEncoder
 from vqkit.nn.conv import ResidualStack as ResidualStack
 from vqkit.nn.conv import conv as conv
+from vqkit.nn.precision import exact_float32 as exact_float32

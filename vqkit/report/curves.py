@@ -28,8 +28,8 @@ _DECAYING = {"Loss", "Mean squared error", "Learning rate"}
 _GROUPS: dict[str, tuple[str, ...]] = {
     "Loss": ("loss", "decoder_loss", "latent_loss", "nats_per_token"),
     "Mean squared error": ("mse",),
-    "Perplexity": ("perplexity",),
-    "Codebook usage": ("usage",),
+    "Perplexity": ("perplexity", "batch_perplexity"),
+    "Codebook usage": ("usage", "batch_usage"),
     "Mean vector norm": ("z_e_norm", "code_norm"),
     "Samples a second": ("samples_per_second",),
     "Learning rate": ("learning_rate",),

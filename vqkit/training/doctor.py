@@ -212,9 +212,6 @@ def loss_at_the_end(stage: str, rows: Rows, overfits: bool) -> Finding | None:
     log. A stage that `overfits` is not asked to learn for longer."""
     losses = [row["loss"] for row in rows if "loss" in row]
     check, settings = "loss at the end", _SETTINGS[stage]
-    if not all(map(math.isfinite, losses)):
-        sentence = f"The loss of the {stage} became infinite or not a number."
-        return Finding(check, None, sentence, f"Lower {settings}.learning_rate, or set {settings}.precision float32.")
     if len(losses) < _FEWEST_ROWS:
         return None
     fifths = _fifths(losses)

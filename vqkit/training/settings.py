@@ -16,7 +16,7 @@ class Training:
         max_steps: optimizer steps.
         batch_size: samples a step, over all devices.
         learning_rate: the peak, after the warm-up.
-        warmup_steps: steps of linear warm-up.
+        warmup_steps: steps of linear warm-up, at most a fifth of max_steps.
         beta2: AdamW's second-moment decay.
         weight_decay: AdamW's decay of matrices and kernels; biases and norms have none.
         gradient_clip: the largest gradient norm; 0 does not clip.
@@ -74,7 +74,7 @@ class Training:
     def resolve_precision(self) -> torch.dtype:
         """bfloat16 for the nets, or float32; the quantizers are float32 always."""
         if self.precision == "auto":
-            fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+            fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
             if self.resolve_device().type == "cpu":
                 fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
             return torch.bfloat16 if fast else torch.float32

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqkit.bottlenecks import NotFinite
 from vqkit.data import Readable, shuffled, spread, sweep
@@ -17,6 +18,8 @@ from vqkit.training.average import WeightAverage
 from vqkit.training.objectives import Objective
 from vqkit.training.settings import Training
 
+# Kernels and matrices of nets. Codes and embeddings would only shrink where they are not used.
+_DECAYED = (nn.Linear, nn.modules.conv._ConvNd)
 _VALIDATED, _VALIDATION_BATCH = 1024, 256  # held-out samples that training looks at
 
 
@@ -37,6 +40,7 @@ class Stage(lightning.LightningModule):
         self.average: WeightAverage | None = None
         self._averaged: dict[str, Any] | None = None
         self.logs: dict[str, Tensor] = {}
+        self.waited = 0.0  # seconds, for batches
 
     def on_fit_start(self) -> None:
         if self.settings.weight_average:
@@ -45,7 +49,7 @@ class Stage(lightning.LightningModule):
                 self.average.load_state_dict(self._averaged)
 
     def train_dataloader(self) -> _Batches:
-        return _Batches(self.train_set, self.settings, self.global_step, self.global_rank, self.trainer.world_size)
+        return _Batches(self)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         # A walk over the batch's fields costs more than it should where nothing has to move.
@@ -91,17 +95,19 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.settings
-        weights = [p for p in self.objective.parameters() if p.requires_grad]
+        weights = {id(p): p for p in self.objective.parameters() if p.requires_grad}
+        kernels = {id(m.weight) for m in self.objective.modules() if isinstance(m, _DECAYED)} & weights.keys()
         groups = [
-            {"params": [p for p in weights if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for key, p in weights.items() if key in kernels], "weight_decay": settings.weight_decay},
+            {"params": [p for key, p in weights.items() if key not in kernels], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
 
+        warmup = min(settings.warmup_steps, settings.max_steps // 5)  # a short run is not all warm-up
+
         def share(step: int) -> float:
-            warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-            rest = max(1, settings.max_steps - settings.warmup_steps)
-            done = min(1.0, max(0, step - settings.warmup_steps) / rest)
+            warm = min(1.0, (step + 1) / max(1, warmup))
+            done = min(1.0, max(0, step - warmup) / max(1, settings.max_steps - warmup))
             return warm * 0.5 * (1 + math.cos(math.pi * done))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
@@ -111,7 +117,10 @@ class Stage(lightning.LightningModule):
         """The objective's numbers over held-out data, by the averaged weights."""
         batches = sweep(self.held_out, _VALIDATION_BATCH, spread(len(self.held_out), _VALIDATED))
         with self.average.applied() if self.average is not None else nullcontext():
-            return self.objective.validate(batches)
+            try:
+                return self.objective.validate(batches)
+            except NotFinite:
+                raise ValueError(self._not_finite("held-out z_e is not finite")) from None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.average is not None:
@@ -126,12 +135,17 @@ class Stage(lightning.LightningModule):
 
 
 class _Batches:
-    """A loader that starts at a step: Lightning iterates over it once."""
+    """A loader that starts at the stage's step: Lightning iterates over it once."""
 
-    def __init__(self, train_set: Readable[Any], settings: Training, step: int, rank: int, processes: int) -> None:
-        self.train_set, self.settings = train_set, settings
-        self.step, self.rank, self.processes = step, rank, processes
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
 
     def __iter__(self) -> Iterator[Any]:
-        settings = self.settings
-        return shuffled(self.train_set, settings.batch_size, settings.seed, self.step, self.rank, self.processes)
+        stage, settings = self.stage, self.stage.settings
+        ranks = (stage.global_rank, stage.trainer.world_size)
+        batches = shuffled(stage.train_set, settings.batch_size, settings.seed, stage.global_step, *ranks)
+        while True:  # they never end
+            start = time.perf_counter()
+            batch = next(batches)
+            stage.waited += time.perf_counter() - start
+            yield batch
