@@ -180,15 +180,15 @@ def commitment() -> None:
     """The length of z_e and the error by the weight of the commitment, and the error by how fast the codes follow."""
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(8, 3))
     for weight, colour in WEIGHTS.items():
-        history = train(EMAVectorQuantizer(8, 16, weight, decay=0.9, revival=0), 400).history
+        history = train(EMAVectorQuantizer(8, 16, weight, decay=0.9, revival=0), 300).history
         mse, length, distance = (history[name][-1] for name in ("mse", "length", "distance"))
         left.plot(history["step"], history["length"], color=colour)
-        left.text(412, length, f"{weight:g}", color=colour, va="center", fontweight="bold")
+        left.text(308, length, f"{weight:g}", color=colour, va="center", fontweight="bold")
         middle.plot(f"{weight:g}", mse, "o", color=colour, markersize=7)
         print(f"commitment {weight:g}: mse {mse:.4f}, |z_e| {length:.2f}, |z_e - z_q| {distance:.2f}")
-    left.set(xlabel="step", ylabel="mean |z_e|", title="z_e, by commitment_weight", yscale="log", xlim=(0, 500))
-    left.set(yticks=[0.3, 1, 3, 10], yticklabels=["0.3", "1", "3", "10"], xticks=range(0, 401, 100))
-    middle.set(xlabel="commitment_weight", ylabel="mse after 400 steps", title="Reconstruction", ylim=(0, 0.032))
+    left.set(xlabel="step", ylabel="mean |z_e|", title="z_e, by commitment_weight", yscale="log", xlim=(0, 380))
+    left.set(yticks=[0.3, 1, 3, 10], yticklabels=["0.3", "1", "3", "10"], xticks=range(0, 301, 100))
+    middle.set(xlabel="commitment_weight", ylabel="mse after 300 steps", title="Reconstruction", ylim=(0, 0.035))
     ways: list[tuple[str, Quantizer, str, str]] = [
         (f"decay {decay:g}", EMAVectorQuantizer(8, 16, decay=decay, revival=0), colour, "-")
         for decay, colour in ((0.9, BLUE), (0.99, ORANGE), (0.999, RED))
@@ -198,11 +198,11 @@ def commitment() -> None:
         for weight, colour, style in ((0.01, "#bbbbbb", "-"), (10.0, "black", ":"))
     ]
     for name, quantizer, colour, style in ways:
-        history = train(quantizer, 300).history
+        history = train(quantizer, 200).history
         right.plot(history["step"], history["mse"], color=colour, linestyle=style, label=name)
         print(f"commitment, {name}: mse {history['mse'][-1]:.4f}")
     right.legend(loc="upper right", borderaxespad=0, handlelength=1.4)
-    right.set(xlabel="step", ylabel="mse", title="How fast codes follow", xlim=(60, 300), ylim=(0, 0.14))
+    right.set(xlabel="step", ylabel="mse", title="How fast codes follow", xlim=(60, 200), ylim=(0, 0.14))
     save(figure, "commitment")
 
 

@@ -166,6 +166,16 @@ def test_a_code_of_steady_use_goes_one_minus_decay_of_the_way_to_the_mean_of_its
     torch.testing.assert_close(quantizer.codebook.vectors, before + 0.1 * (vectors_of(batch).mean(0) - before))
 
 
+def test_a_low_decay_is_at_the_means_while_a_high_one_is_on_its_way() -> None:
+    start = 0.35 * torch.randn(6, 2)
+    gaps = []
+    for decay in (0.9, 0.99):
+        quantizer = EMAVectorQuantizer(2, 6, decay=decay, revival=0)
+        quantizer.codebook.vectors.copy_(start)
+        gaps.append(experiments.gap_to_means(experiments.follow(quantizer, 64, 150)[-1]))
+    assert gaps[0] < 0.1 < gaps[1]
+
+
 # ---------------------------------------------------------------- commitment.md
 
 
@@ -295,6 +305,11 @@ def test_codes_far_from_the_data_stay_dead_without_a_cure() -> None:
 def test_initialisation_from_data_brings_codes_to_the_data() -> None:
     quantizer = experiments.long_codes(revival=0)
     assert usage_after(quantizer, initialise=True) > 0.2
+
+
+def test_an_untrained_encoder_soon_leaves_the_codes_that_it_was_clustered_for() -> None:
+    at_first, later = experiments.train(VectorQuantizer(8, 256, revival=0), 20).history["usage"]
+    assert later < 0.4 < 0.9 < at_first
 
 
 def test_revival_brings_codes_back_to_use() -> None:

@@ -17,7 +17,7 @@ from vqkit.nn import exact_float32
 _TILE_SCORES = 1 << 21  # float32 scores alive at a time, 8 MiB: what stays in a processor's cache
 _GPU_TILES = 32  # as many scores as in these tiles are alive at a time on a GPU, which wants large products
 _GROUP = 64  # codes whose least score is found before it is asked which of them has it
-_BLOCK = 1 << 13  # rows whose candidates are decided between together
+_BLOCK = 1 << 12  # rows whose candidates are decided between together
 _CROWD = 8  # candidates a row, on average, from which a finer precision costs less than deciding between them
 _PATIENCE = 2  # blocks of which a precision has left too much open, after which it is not tried again
 _HALF_PAYS = 4096  # codes from which bfloat16 scores are worth their candidates
@@ -85,6 +85,8 @@ class _Scorer:
         rounded = codebook.to(dtype)
         self.codes = F.pad(rounded, (0, 0, 0, spare)).t()
         self.offset = F.pad(offset.float(), (0, spare), value=torch.inf)
+        places = torch.arange(self.group, dtype=torch.float32, device=codebook.device)
+        self.counting = torch.stack([torch.ones_like(places), places], 1)
         # What the bound needs to know of the codebook.
         self.norm, self.lost = codebook.norm(dim=1).amax(), (codebook - rounded.float()).norm(dim=1).amax()
         self.largest_offset = offset.abs().amax().float()
@@ -105,16 +107,25 @@ class _Scorer:
                 return None
             rows.append(row + start)
             groups.append(group)
-            scores.append(tile[row, group])
+            scores.append(tile.view(-1, self.group).index_select(0, row * tile.shape[1] + group))
             limits.append(limit)
         limit = _joined(limits)
         if not bool(limit.isfinite().all()):
             return None
-        row = _joined(rows)
-        pair, place = (_joined(scores) <= limit[row, None]).nonzero().unbind(1)
-        if len(pair) > _CROWD * len(z):
+        row, first = _joined(rows), _joined(groups) * self.group
+        hits = _joined(scores) <= limit[row, None]
+        # One product says of every group how many codes it has, and which where it is one; to list them all takes long.
+        count, place = (hits.float() @ self.counting).long().unbind(1)
+        several = (count > 1).nonzero()[:, 0]
+        if int(count.sum()) > _CROWD * len(z):
             return None
-        return _decide(z, self.codebook, self.bias, row[pair], _joined(groups)[pair] * self.group + place)
+        codes = first + place
+        if len(several):
+            pair, place = hits[several].nonzero().unbind(1)
+            one = count == 1
+            pair = several[pair]
+            row, codes = torch.cat([row[one], row[pair]]), torch.cat([codes[one], first[pair] + place])
+        return _decide(z, self.codebook, self.bias, row, codes)
 
     def _tiles(self, z: Tensor) -> Iterator[tuple[int, Tensor]]:
         """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
