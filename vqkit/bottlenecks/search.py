@@ -120,6 +120,8 @@ class _Scorer:
         if int(count.sum()) > _CROWD * len(z):
             return None
         codes = first + place
+        if not len(several) and len(row) == len(z):
+            return codes  # one candidate each
         if len(several):
             pair, place = hits[several].nonzero().unbind(1)
             one = count == 1
