@@ -18,12 +18,12 @@ class _Relaxed(SampledQuantizer):
         self,
         dim: int,
         codebook_size: int,
-        initial_temperature: float,
-        final_temperature: float,
-        annealing_updates: int,
-        kl_weight: float,
-        decay: float,
-        revival: float,
+        initial_temperature: float = 1.0,
+        final_temperature: float = 0.5,
+        annealing_updates: int = 10_000,
+        kl_weight: float = 0.1,
+        decay: float = 0.99,
+        revival: float = 0.1,
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)
         self.initial_temperature = positive("initial_temperature", initial_temperature)
@@ -51,21 +51,6 @@ class GumbelSoftmaxQuantizer(_Relaxed):
     the loss.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        codebook_size: int,
-        initial_temperature: float = 1.0,
-        final_temperature: float = 0.5,
-        annealing_updates: int = 10_000,
-        kl_weight: float = 0.1,
-        decay: float = 0.99,
-        revival: float = 0.1,
-    ) -> None:
-        super().__init__(
-            dim, codebook_size, initial_temperature, final_temperature, annealing_updates, kl_weight, decay, revival
-        )
-
     def relax(self, vectors: Tensor, noisy: Tensor, indices: Tensor) -> Tensor:
         return (noisy / self.temperature).softmax(1) @ self.codebook.vectors
 
@@ -74,21 +59,6 @@ class StraightThroughGumbelQuantizer(_Relaxed):
     """As `GumbelSoftmaxQuantizer`, but z is the code that was drawn, and only its gradient is that of the mixture. The
     decoder sees codes alone, in training as in evaluation, at the price of a biased gradient; and as z is a draw from
     q, -log p(x|z) + `kl` is on average an upper bound of -log p(x), which that of a mixture is not."""
-
-    def __init__(
-        self,
-        dim: int,
-        codebook_size: int,
-        initial_temperature: float = 1.0,
-        final_temperature: float = 0.5,
-        annealing_updates: int = 10_000,
-        kl_weight: float = 0.1,
-        decay: float = 0.99,
-        revival: float = 0.1,
-    ) -> None:
-        super().__init__(
-            dim, codebook_size, initial_temperature, final_temperature, annealing_updates, kl_weight, decay, revival
-        )
 
     def relax(self, vectors: Tensor, noisy: Tensor, indices: Tensor) -> Tensor:
         return select((noisy / self.temperature).softmax(1), indices, self.codebook)

@@ -31,7 +31,9 @@ class _Residual(CompositeQuantizer):
 
     additive = True
 
-    def __init__(self, quantizer: Quantizer, depth: int, dropout: float, estimator: Estimator | None) -> None:
+    def __init__(
+        self, quantizer: Quantizer, depth: int, dropout: float = 0.0, estimator: Estimator | None = None
+    ) -> None:
         super().__init__()
         self.quantizer, self.depth, self.dropout = quantizer, count("depth", depth), between("dropout", dropout, 0, 1)
         self.estimator = estimator or StraightThrough()
@@ -110,15 +112,6 @@ class ResidualQuantizer(_Residual):
 
 class SharedResidualQuantizer(_Residual):
     """One `quantizer` for all `depth` stages. It is updated once a step, by what all stages gave it."""
-
-    def __init__(
-        self,
-        quantizer: Quantizer,
-        depth: int,
-        dropout: float = 0.0,
-        estimator: Estimator | None = None,
-    ) -> None:
-        super().__init__(quantizer, depth, dropout, estimator)
 
     @property
     def parts(self) -> Sequence[Quantizer]:

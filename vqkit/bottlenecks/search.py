@@ -15,7 +15,7 @@ from torch import Tensor
 from vqkit.nn import exact_float32
 
 _TILE_SCORES = 1 << 21  # float32 scores alive at a time, 8 MiB: what stays in a processor's cache
-_GPU_TILES = 32  # as many scores as in these tiles are alive at a time on a GPU, which wants large products
+_GPU_TILES = 32  # a GPU wants large products: as many tiles and blocks are one there
 _GROUP = 64  # codes whose least score is found before it is asked which of them has it
 _BLOCK = 1 << 12  # rows whose candidates are decided between together
 _CROWD = 8  # candidates a row, on average, from which a finer precision costs less than deciding between them
@@ -47,14 +47,15 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
         z, codebook = z.float(), codebook.float()
         scorers = [_Scorer(codebook, bias, dtype) for dtype in _precisions(z.device, len(codebook))]
         indices = torch.empty(len(z), dtype=torch.int64, device=z.device)
-        for start in range(0, len(z), _BLOCK):
-            rows = z[start : start + _BLOCK]
+        block = _BLOCK * (_GPU_TILES if z.is_cuda else 1)
+        for start in range(0, len(z), block):
+            rows = z[start : start + block]
             nearest = None
             for scorer in scorers:
                 if (nearest := scorer.nearest(rows)) is not None:
                     break
                 scorer.failures += 1
-            indices[start : start + _BLOCK] = _by_float64(rows, codebook, bias) if nearest is None else nearest
+            indices[start : start + block] = _by_float64(rows, codebook, bias) if nearest is None else nearest
             scorers = [scorer for scorer in scorers if scorer.failures < _PATIENCE]
         return indices
 
