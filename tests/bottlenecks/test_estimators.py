@@ -93,3 +93,9 @@ def test_tiny_vectors_have_finite_gradients(length_e: float, length_q: float) ->
     z_e, z_q, gradient = torch.randn(3, 4, 5, 3).unbind()
     found = gradient_of(RotationTrick(), length_e * z_e, length_q * z_q, gradient)
     assert bool(found.isfinite().all())
+
+
+def test_the_rotated_gradient_is_scaled_ten_times_at_most() -> None:
+    z_e, z_q = torch.full((1, 4, 3), 1e-6, requires_grad=True), torch.randn(1, 4, 3)
+    RotationTrick()(z_e, z_q).backward(gradient := torch.randn(1, 4, 3))
+    assert bool((z_e.grad.norm(dim=1) <= 10.01 * gradient.norm(dim=1)).all())
