@@ -80,29 +80,35 @@ class _Scorer:
         self.failures, self.mean = 0, codebook.mean(0)
         squared = (codebook.double() - self.mean).square().sum(1)
         offset = (squared if bias is None else squared + bias) / 2
-        codebook = codebook - self.mean
+        codebook, offset = codebook - self.mean, offset.float()
         self.group = min(_GROUP, len(codebook))
         spare = -len(codebook) % self.group
-        rounded = codebook.to(dtype)
-        self.codes = F.pad(rounded, (0, 0, 0, spare)).t()
-        self.offset = F.pad(offset.float(), (0, spare), value=torch.inf)
-        places = torch.arange(self.group, dtype=torch.float32, device=codebook.device)
-        self.counting = torch.stack([torch.ones_like(places), places], 1)
         # What the bound needs to know of the codebook.
-        self.norm, self.lost = codebook.norm(dim=1).amax(), (codebook - rounded.float()).norm(dim=1).amax()
-        self.largest_offset = offset.abs().amax().float()
+        self.norm, self.largest_offset = squared.amax().sqrt().float(), offset.abs().amax()
+        if dtype == torch.float32:
+            self.codes = F.pad(codebook, (0, 0, 0, spare)).t()
+            self.offset = F.pad(offset, (0, spare), value=torch.inf)
+        else:  # the offset is the product with two ones more, as two digits, so that scores are rounded once
+            rounded, high = codebook.to(dtype), offset.to(dtype)
+            low = (offset - high).to(dtype)
+            self.lost = (codebook - rounded).norm(dim=1).amax()
+            self.lost_offset = (offset - high - low).abs().amax()
+            digits = torch.stack([F.pad(high, (0, spare), value=torch.inf), F.pad(low, (0, spare))])
+            self.codes = torch.cat([F.pad(rounded, (0, 0, 0, spare)).t().neg(), digits])
+        # A product with these says of the marked codes of a group how many they are, and in the fraction where one is.
+        self.counting = 1 + torch.arange(self.group, dtype=torch.float32, device=codebook.device) / _GROUP**2
         self.rows = max(1, _TILE_SCORES * (_GPU_TILES if codebook.is_cuda else 1) // len(codebook))  # of a tile
 
     def nearest(self, z: Tensor) -> Tensor | None:
         """z [n, D] -> [n], or None where too many codes may be the nearest to tell them apart one by one."""
         centred = z - self.mean
         rounded = centred.to(self.dtype)
-        error = 2 * self._error(centred, rounded)
+        error = self._error(centred, rounded)
         # Every row goes with the groups that may hold its nearest code, and their scores.
         rows, groups, scores, limits = [], [], [], []
         for start, tile in self._tiles(rounded):
             least = tile.amin(2)
-            limit = least.amin(1) + error[start : start + len(tile)]
+            limit = self._limit(least.amin(1), error[start : start + len(tile)])
             row, group = (least <= limit[:, None]).nonzero().unbind(1)
             if len(row) > _CROWD * len(tile):
                 return None
@@ -114,13 +120,13 @@ class _Scorer:
         if not bool(limit.isfinite().all()):
             return None
         row, first = _joined(rows), _joined(groups) * self.group
-        hits = _joined(scores) <= limit[row, None]
-        # One product says of every group how many codes it has, and which where it is one; to list them all takes long.
-        count, place = (hits.float() @ self.counting).long().unbind(1)
-        several = (count > 1).nonzero()[:, 0]
+        hits = _joined(scores).le_(limit[row, None])
+        found = hits @ self.counting  # to list them all takes long
+        count = found.long()
         if int(count.sum()) > _CROWD * len(z):
             return None
-        codes = first + place
+        codes = first + ((found - count) * _GROUP**2).long()
+        several = (count > 1).nonzero()[:, 0]
         if not len(several) and len(row) == len(z):
             return codes  # one candidate each
         if len(several):
@@ -133,20 +139,28 @@ class _Scorer:
     def _tiles(self, z: Tensor) -> Iterator[tuple[int, Tensor]]:
         """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
         One tile's memory serves them all."""
-        memory = self.offset.new_empty(min(self.rows, len(z)), len(self.offset))
-        products = torch.empty_like(memory, dtype=self.dtype) if self.dtype != memory.dtype else memory
+        memory = z.new_empty(min(self.rows, len(z)), self.codes.shape[1], dtype=torch.float32)
+        if self.dtype != torch.float32:
+            z, products = F.pad(z, (0, 2), value=1.0), torch.empty_like(memory, dtype=self.dtype)
         for start in range(0, len(z), self.rows):
             part = z[start : start + self.rows]
             scores = memory[: len(part)]
-            if products is memory:
+            if self.dtype == torch.float32:
                 torch.addmm(self.offset, part, self.codes, alpha=-1, out=scores)
             else:
                 scores.copy_(torch.mm(part, self.codes, out=products[: len(part)]))
-                torch.sub(self.offset, scores, out=scores)
             yield start, scores.view(len(part), -1, self.group)
 
+    def _limit(self, least: Tensor, error: Tensor) -> Tensor:
+        """The least score [n] of each row and the bound on their errors [n] -> the score [n] that none above is of the
+        nearest code. Below lies what was the least before it was rounded to `dtype`, above what the nearest became."""
+        leaving = 0.0 if self.dtype == torch.float32 else torch.finfo(self.dtype).eps * 0.51  # half a unit, rounded up
+        limit = least + leaving * least.abs() + 2 * error
+        return limit + leaving * limit.abs()
+
     def _error(self, z: Tensor, rounded: Tensor) -> Tensor:
-        """[n, D] -> [n]: the most by which a score can be off. The nearest code's is within twice this of the least.
+        """[n, D] -> [n]: the most by which a score can be off before it is rounded to `dtype`. The nearest code's is
+        within twice this of the least.
 
         With ~ for rounded, |z.e - z~.e~| <= |z - z~| |e| + |z~| |e - e~| by Cauchy and Schwarz; a product of D terms
         summed in float32 in any order is off by D units of |z~| |e~| (Higham, Accuracy and Stability of Numerical
@@ -156,14 +170,12 @@ class _Scorer:
         norm, float32 = z.norm(dim=1), torch.finfo(torch.float32)
         unit = float32.eps * (z.shape[1] + 8)  # twice the unit, as the bound is rounded itself
         smallest = float32.tiny * (z.shape[1] + 8)
-        exact: Tensor = unit * (norm * self.norm + self.largest_offset) + smallest
         if self.dtype == torch.float32:
-            return exact
+            return (norm * self.norm).add_(self.largest_offset).mul_(unit).add_(smallest)
         lost = (z - rounded).norm(dim=1)
         product = (norm + lost) * (self.norm + self.lost)
-        leaving = torch.finfo(self.dtype).eps / 2 * product  # products leave in the precision they are made in
-        coarse: Tensor = exact + lost * self.norm + (norm + lost) * self.lost + leaving * (1 + unit)
-        return coarse
+        exact: Tensor = unit * (product + self.largest_offset) + smallest
+        return exact + lost * self.norm + (norm + lost) * self.lost + self.lost_offset
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
