@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 import vqkit
-from vqkit import checkpoint, pipeline
+from vqkit import checkpoint
+from vqkit.pipeline.folder import claim
 from vqkit.run import Run
 from vqkit.tokens import TokenShards
 
@@ -222,5 +223,5 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(run: Run, tmp_path:
 
 def test_overwriting_a_stage_removes_what_a_stop_left_of_it(tmp_path: Path) -> None:
     (tmp_path / "tokens.part" / "train").mkdir(parents=True)
-    pipeline._claim(tmp_path, "data: digits\n", ["tokens"])
+    claim(tmp_path, "data: digits\n", ["tokens"])
     assert not (tmp_path / "tokens.part").exists()

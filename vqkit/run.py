@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
-from vqkit.data import Dataset, Source, files_under, open_source, spread, sweep
+from vqkit.data import Dataset, Source, named_files, open_source, spread, sweep, told_apart
 from vqkit.evaluation import evaluate
 from vqkit.priors import Prior, UnigramPrior, sample
 from vqkit.progress import Progress
@@ -242,16 +241,7 @@ class Run:
         """Each file, and each of a folder's, through the tokens, into the folder `out` under the same name as .png;
         returns the paths. Names that clash are told apart by their folders."""
         modality, out = self.recipe.modality, Path(out)
-        sources: list[Path] = []
-        for given in map(Path, files):
-            if not given.exists():
-                raise ValueError(f"there is no {given}; name files, or a folder of them")
-            inside = [given / name for name in files_under(given, modality.suffixes)] if given.is_dir() else [given]
-            if not inside:
-                kinds = ", ".join(sorted(modality.suffixes))
-                raise ValueError(f"{given} holds no {kinds} file; name a folder that does")
-            sources += inside
-        xs = []
+        sources, xs = named_files(files, modality.suffixes), []
         for file in sources:  # all are read before anything is written
             shape = (x := modality.decode(file)).shape
             if (*shape[:-1], shape[-1]) != (*self.tokenizer.signal.grid, self.tokenizer.signal.channels):
@@ -259,7 +249,7 @@ class Run:
                     f"{file} is {list(shape)}, this run takes {list(self.tokenizer.signal.grid)}; resize it"
                 )
             xs.append(torch.from_numpy(x.copy()).movedim(-1, 0))
-        paths = [out / name for name in _told_apart([Path(os.path.abspath(f)).with_suffix(".png") for f in sources])]
+        paths = [out / name for name in told_apart([file.with_suffix(".png") for file in sources])]
         if {path.resolve() for path in paths} & {file.resolve() for file in sources}:
             raise ValueError(f"the reconstructions would replace files in {out}; name another folder")
         for x_hat, path in zip(self.reconstruct(torch.stack(xs)), paths, strict=True):
@@ -315,19 +305,6 @@ class Run:
             "samples": self.folder / "samples.png",
             "evaluation": self.folder / "evaluation.json",
         }
-
-
-def _told_apart(paths: Sequence[Path]) -> list[Path]:
-    """The names of the files at these absolute paths, after as many of their folders as tell each from the others."""
-    for path, times in Counter(paths).items():
-        if times > 1:
-            raise ValueError(f"{times} files would be {path.name}; reconstruct them into different folders")
-    names, depth = [Path(path.name) for path in paths], 1
-    while clashing := {name for name, times in Counter(names).items() if times > 1}:
-        depth += 1
-        ends = [Path(*path.parts[1:][-depth:]) for path in paths]
-        names = [end if name in clashing else name for name, end in zip(names, ends, strict=True)]
-    return names
 
 
 def _fingerprint(data: Dataset, rows: range) -> str:

@@ -154,9 +154,11 @@ class _Scorer:
     def _limit(self, least: Tensor, error: Tensor) -> Tensor:
         """The least score [n] of each row and the bound on their errors [n] -> the score [n] that none above is of the
         nearest code. Below lies what was the least before it was rounded to `dtype`, above what the nearest became."""
-        leaving = 0.0 if self.dtype == torch.float32 else torch.finfo(self.dtype).eps * 0.51  # half a unit, rounded up
-        limit = least + leaving * least.abs() + 2 * error
-        return limit + leaving * limit.abs()
+        if self.dtype == torch.float32:
+            return least.add(error, alpha=2)
+        rounding = 0.51 * torch.finfo(self.dtype).eps  # half of it, and what the products here round
+        limit = (least + rounding * least.abs()).add(error, alpha=2)
+        return limit + rounding * limit.abs()
 
     def _error(self, z: Tensor, rounded: Tensor) -> Tensor:
         """[n, D] -> [n]: the most by which a score can be off before it is rounded to `dtype`. The nearest code's is
@@ -170,12 +172,12 @@ class _Scorer:
         norm, float32 = z.norm(dim=1), torch.finfo(torch.float32)
         unit = float32.eps * (z.shape[1] + 8)  # twice the unit, as the bound is rounded itself
         smallest = float32.tiny * (z.shape[1] + 8)
-        if self.dtype == torch.float32:
-            return (norm * self.norm).add_(self.largest_offset).mul_(unit).add_(smallest)
-        lost = (z - rounded).norm(dim=1)
-        product = (norm + lost) * (self.norm + self.lost)
-        exact: Tensor = unit * (product + self.largest_offset) + smallest
-        return exact + lost * self.norm + (norm + lost) * self.lost + self.lost_offset
+        error: Tensor = unit * (norm * self.norm + self.largest_offset) + smallest
+        if self.dtype != torch.float32:
+            lost = (z - rounded).norm(dim=1)
+            error = error * (1 + torch.finfo(self.dtype).eps) ** 2  # what is multiplied may have been rounded up
+            error += lost * self.norm + (norm + lost) * self.lost + self.lost_offset
+        return error
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

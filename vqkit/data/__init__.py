@@ -6,7 +6,8 @@ from vqkit.data.batches import spread as spread
 from vqkit.data.batches import sweep as sweep
 from vqkit.data.dataset import Dataset as Dataset
 from vqkit.data.dataset import open_dataset as open_dataset
-from vqkit.data.folders import files_under as files_under
+from vqkit.data.folders import named_files as named_files
+from vqkit.data.folders import told_apart as told_apart
 from vqkit.data.records import Records as Records
 from vqkit.data.records import Source as Source
 from vqkit.data.records import Split as Split

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,34 @@ def files_under(root: Path, suffixes: Collection[str]) -> list[str]:
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def named_files(given: Sequence[str | os.PathLike[str]], suffixes: Collection[str]) -> list[Path]:
+    """Files, and of each folder all in it that end in `suffixes`. Raises ValueError where there is none."""
+    found: list[Path] = []
+    for path in map(Path, given):
+        if not path.exists():
+            raise ValueError(f"there is no {path}; name files, or a folder of them")
+        inside = [path / name for name in files_under(path, suffixes)] if path.is_dir() else [path]
+        if not inside:
+            raise ValueError(f"{path} holds no {', '.join(sorted(suffixes))} file; name a folder that does")
+        found += inside
+    return found
+
+
+def told_apart(paths: Sequence[Path]) -> list[Path]:
+    """The names of these files, each after as many of its folders as tell it from the others. Raises ValueError where
+    two are the same file."""
+    paths = [Path(os.path.abspath(path)) for path in paths]
+    for path, times in Counter(paths).items():
+        if times > 1:
+            raise ValueError(f"{times} files would be {path.name}; reconstruct them into different folders")
+    names, depth = [Path(path.name) for path in paths], 1
+    while clashing := {name for name, times in Counter(names).items() if times > 1}:
+        depth += 1
+        ends = [Path(*path.parts[1:][-depth:]) for path in paths]
+        names = [end if name in clashing else name for name, end in zip(names, ends, strict=True)]
+    return names
 
 
 def _records(root: Path, part: Path, files: list[str]) -> Records:

@@ -1,0 +1,62 @@
+"""What the report shows, gathered from a run."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from vqkit.data import spread
+from vqkit.evaluation import CodebookHealth
+from vqkit.report import Findings, write
+from vqkit.run import Run
+
+_SHOWN = 16  # held-out samples in the report
+
+
+def report(run: Run) -> Path:
+    """Writes report/index.html, one page that needs nothing else, and samples.png beside the run's numbers."""
+    evaluation = run.evaluation
+    data = run.dataset("validation")
+    held_out = data.read(spread(len(data), _SHOWN))
+    indices = run.tokenizer.encode(held_out.x, held_out.side)
+    samples, labels = None, []
+    if (run.folder / "prior").is_dir():
+        names = run.tokenizer.signal.labels
+        columns = len(names) if 1 < len(names) <= 16 else 8  # a column a class where there are few
+        samples, drawn = run.sample(8 * columns), run.labels(8 * columns)
+        labels = [] if drawn is None else [names[label] for label in drawn.tolist()]
+        run.save_samples(samples, run.results["samples"], columns)
+    health = CodebookHealth(run.layout)
+    for indices_of_batch, _ in run.token_batches("validation"):
+        health.add(indices_of_batch)
+    findings = Findings(
+        title=": ".join(dict.fromkeys([run.folder.resolve().name, run.recipe.data])),
+        config_yaml=run.config,
+        command=f"vqkit train {run.folder / 'config.yaml'} --out {run.folder}-again",
+        evaluation=evaluation,
+        originals=held_out.x,
+        reconstructions=run.reconstruct(held_out.x),
+        indices=indices,
+        samples=samples,
+        sample_labels=labels,
+        layout=run.layout,
+        token_counts=health.counts,
+        metrics=run.metrics,
+        facts=_facts(run),
+    )
+    write(findings, run.results["report"])
+    return run.results["report"]
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """What the numbers were made with."""
+    counts = {"tokenizer": run.tokenizer} | ({"prior": run.prior} if (run.folder / "prior").is_dir() else {})
+    parameters = {f"{name} parameters": f"{sum(p.numel() for p in m.parameters()):,}" for name, m in counts.items()}
+    versions = {name: version(name) for name in ("vqkit", "torch", "lightning")}
+    return {
+        **parameters,
+        **versions,
+        "python": platform.python_version(),
+        "machine": platform.processor() or platform.machine(),
+    }

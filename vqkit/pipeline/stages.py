@@ -1,0 +1,109 @@
+"""The stages of a run, each of which leaves something in the folder that says it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from vqkit import checkpoint
+from vqkit.autoencoders import Autoencoder
+from vqkit.data import Dataset, shuffled
+from vqkit.pipeline.findings import report
+from vqkit.progress import Progress
+from vqkit.recipe import Recipe
+from vqkit.run import Run
+from vqkit.training import PriorObjective, TokenizerObjective
+from vqkit.training.states import last_state
+
+_INITIALISING = 64  # samples a batch of the stream that codebooks start from
+
+
+class StageInputs(NamedTuple):
+    """What the stages share: the run's folder, its recipe, the data by split, and the tokenizer to be trained."""
+
+    run: Run
+    parts: Recipe
+    sets: Mapping[str, Dataset]
+    tokenizer: Autoencoder
+    bar: bool | None
+
+
+def _train_tokenizer(inputs: StageInputs) -> None:
+    from vqkit.training.fit import fit
+
+    settings, train_set, held_out = inputs.parts.training, inputs.sets["train"], inputs.sets["validation"]
+    if last_state(inputs.run.folder, "tokenizer") is None:
+        inputs.tokenizer.initialise(lambda: shuffled(train_set, _INITIALISING, settings.seed))
+    fit(
+        "tokenizer",
+        TokenizerObjective(inputs.tokenizer),
+        settings,
+        inputs.run.folder,
+        train_set,
+        held_out,
+        inputs.bar,
+    )
+    checkpoint.save(inputs.tokenizer, inputs.run.folder / "tokenizer")
+
+
+def _write_tokens(inputs: StageInputs) -> None:
+    part = inputs.run.folder / "tokens.part"
+    for split, data in inputs.sets.items():
+        inputs.run.tokenize(data, part / split, inputs.bar)
+    part.rename(inputs.run.folder / "tokens")
+
+
+def _train_prior(inputs: StageInputs) -> None:
+    from vqkit.training.fit import fit
+
+    settings, run = inputs.parts.prior_training, inputs.run
+    train_set, held_out = run.tokens("train"), run.tokens("validation")
+    torch.manual_seed(settings.seed)
+    prior = inputs.parts.prior(train_set.layout)
+    fit(
+        "prior",
+        PriorObjective(prior),
+        settings,
+        run.folder,
+        train_set,
+        held_out,
+        inputs.bar,
+    )
+    checkpoint.save(prior, run.folder / "prior", {"tokenizer": run.fingerprint})
+
+
+def _evaluate(inputs: StageInputs) -> None:
+    inputs.run.save_evaluation(inputs.run.evaluate(bar=inputs.bar))
+
+
+def _report(inputs: StageInputs) -> None:
+    with Progress("report", 1, "page", inputs.bar) as progress:
+        report(inputs.run)
+        progress.advance()
+
+
+STAGES: dict[str, tuple[Callable[[StageInputs], None], str]] = {
+    "tokenizer": (_train_tokenizer, "tokenizer"),
+    "tokens": (_write_tokens, "tokens"),
+    "prior": (_train_prior, "prior"),
+    "evaluation": (_evaluate, "evaluation.json"),
+    "report": (_report, "report/index.html"),
+}
+"""In order: what makes each, and what in the folder says that it is done."""
+
+
+def left(out: Path) -> list[str]:
+    """The stages that are still to come in a run's folder."""
+    return [stage for stage in STAGES if not done(out, stage)]
+
+
+def done(out: Path, stage: str) -> bool:
+    return (out / STAGES[stage][1]).exists()
+
+
+def following(wanted: Sequence[str]) -> list[str]:
+    """The first of these stages and all that follow, which are made of what it makes."""
+    return list(STAGES)[min((list(STAGES).index(stage) for stage in wanted), default=len(STAGES)) :]
