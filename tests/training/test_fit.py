@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,37 @@ import torch
 from torch import Tensor
 
 from vqkit.autoencoders import Autoencoder, Convolutional
-from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer
+from vqkit.bottlenecks import (
+    CosineSimilarityQuantizer,
+    EMAVectorQuantizer,
+    GumbelMaxQuantizer,
+    GumbelSoftmaxQuantizer,
+    ImplicitMLEQuantizer,
+    IndexBackpropagationQuantizer,
+    Quantizer,
+    SharedResidualQuantizer,
+    SimVectorQuantizer,
+    VectorQuantizer,
+)
 from vqkit.data import Dataset, Readable, open_source, shuffled
 from vqkit.likelihoods import Gaussian
 from vqkit.modality import Image
-from vqkit.signal import Batch
-from vqkit.training import TokenizerObjective, Training
+from vqkit.priors import TransformerPrior
+from vqkit.signal import Batch, Layout
+from vqkit.training import PriorObjective, TokenizerObjective, Training
 from vqkit.training.fit import fit
 from vqkit.training.metrics import read_rows
+from vqkit.training.stage import Stage
 
 STEPS = 12
+Kind = Callable[[int, int], Quantizer]
 
 
 def data() -> Dataset:
     return Dataset(open_source("digits").split("validation"), Image())
 
 
-def model(signal: Any, kind: type = EMAVectorQuantizer) -> Autoencoder:
+def model(signal: Any, kind: Kind = EMAVectorQuantizer) -> Autoencoder:
     torch.manual_seed(0)
     made = Convolutional(kind(4, 16), Gaussian(), width=8, halvings=1, residual_layers=1, residual_width=4)(signal)
     made.initialise(lambda: shuffled(data(), 32, 0))
@@ -35,7 +49,7 @@ def model(signal: Any, kind: type = EMAVectorQuantizer) -> Autoencoder:
 
 
 def train(
-    folder: Path, kind: type = EMAVectorQuantizer, samples: Readable[Any] | None = None, **settings: Any
+    folder: Path, kind: Kind = EMAVectorQuantizer, samples: Readable[Any] | None = None, **settings: Any
 ) -> dict[str, Tensor]:
     trained = model(data().signal, kind)
     chosen = {"max_steps": STEPS, "batch_size": 16, "log_every": 2, "validate_every": 6, "checkpoint_every": 4}
@@ -64,8 +78,28 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.values(), other.values(), strict=True))
 
 
-@pytest.mark.parametrize("kind", [EMAVectorQuantizer, VectorQuantizer])
-def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, kind: type) -> None:
+def residual(dim: int, codebook_size: int) -> Quantizer:
+    return SharedResidualQuantizer(EMAVectorQuantizer(dim, codebook_size), depth=3, dropout=0.5)
+
+
+def cosine(dim: int, codebook_size: int) -> Quantizer:
+    return CosineSimilarityQuantizer(IndexBackpropagationQuantizer(dim, codebook_size))
+
+
+KINDS = [
+    EMAVectorQuantizer,
+    VectorQuantizer,
+    SimVectorQuantizer,
+    GumbelSoftmaxQuantizer,
+    GumbelMaxQuantizer,
+    ImplicitMLEQuantizer,
+    residual,
+    cosine,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, kind: Kind) -> None:
     whole = train(tmp_path / "whole", kind)
 
     with pytest.raises(RuntimeError, match="the power went"):
@@ -88,8 +122,28 @@ def test_training_lowers_the_loss_and_keeps_the_averaged_weights(tmp_path: Path)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
-    one, two = train(tmp_path / "1"), train(tmp_path / "2")
-    assert equal(one, two)
+    one, two, other = train(tmp_path / "1"), train(tmp_path / "2"), train(tmp_path / "3", seed=1)
+    assert equal(one, two) and not equal(one, other)
+
+
+def test_weight_decay_shrinks_kernels_and_neither_codes_nor_biases_nor_embeddings() -> None:
+    prior = TransformerPrior(Layout(((2, 2),), ((16,),)), width=16, depth=1, heads=2)
+    objectives = [
+        TokenizerObjective(model(data().signal, SimVectorQuantizer)),
+        TokenizerObjective(model(data().signal, VectorQuantizer)),
+        PriorObjective(prior),
+    ]
+    for objective in objectives:
+        stage = Stage(objective, Training(max_steps=1, weight_decay=0.5), data(), data())
+        groups = stage.configure_optimizers()["optimizer"].param_groups
+        decayed = {id(p) for group in groups if group["weight_decay"] == 0.5 for p in group["params"]}
+        left = {id(p) for group in groups if group["weight_decay"] == 0.0 for p in group["params"]}
+        assert len(decayed) + len(left) == sum(p.requires_grad for p in objective.parameters())
+        kernels = ("Linear", "Conv2d", "ConvTranspose2d", "UpsamplingConv")
+        for module in objective.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                kernel = name == "weight" and type(module).__name__ in kernels
+                assert (id(parameter) in decayed) == kernel, (type(module), name)
 
 
 def test_two_processes_end_where_one_does_with_one_codebook(tmp_path: Path) -> None:

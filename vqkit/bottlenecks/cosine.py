@@ -32,7 +32,9 @@ class CosineSimilarityQuantizer(Quantizer):
         self._constrain()
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
-        return self.quantizer.latent(_on_sphere(z_e), mask)
+        latent = self.quantizer.latent(_on_sphere(z_e), mask)
+        # Here both norms are 1, whatever the encoder does.
+        return latent._replace(stats={name: stat for name, stat in latent.stats.items() if not name.endswith("_norm")})
 
     def lookup(self, indices: Tensor) -> Tensor:
         return self.quantizer.lookup(indices)

@@ -49,15 +49,13 @@ class SimVectorQuantizer(Quantizer):
         self.codebook_weight = positive("codebook_weight", codebook_weight)  # without it the map never learns
         self.estimator = estimator or StraightThrough()
         self.register_buffer("vectors", torch.randn(codebook_size, dim) / dim**0.5)
-        self.map = nn.Linear(dim, dim, bias=False)
-        nn.init.eye_(self.map.weight)
+        self.map = nn.Parameter(torch.eye(dim))  # no nn.Linear: decaying it would pull the codes to zero
 
     def codes(self) -> Tensor:
         """[K, D], the mapped codebook: all of it, as a product with fewer rows may round otherwise, and `lookup` would
         not be z to the bit."""
         with torch.autocast(self.vectors.device.type, enabled=False):
-            codes: Tensor = self.map(self.vectors)
-            return codes
+            return F.linear(self.vectors, self.map)
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         codes, vectors = self.codes(), to_vectors(z_e)
