@@ -14,7 +14,21 @@ import torch
 import vqkit
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-KINDS = pytest.mark.parametrize("kind", ["ema", "vector", "cosine", "residual", "shared residual", "sim vector"])
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [
+        "ema",
+        "vector",
+        "cosine",
+        "residual",
+        "shared residual",
+        "sim vector",
+        "product",
+        "index backpropagation",
+        "projected lookup-free",
+        "projected binary spherical",
+    ],
+)
 
 
 def run(folder: Path, world: int) -> list[dict[str, Any]]:

@@ -17,8 +17,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vqkit.bottlenecks import (
+    BinarySphericalQuantizer,
     CosineSimilarityQuantizer,
     EMAVectorQuantizer,
+    IndexBackpropagationQuantizer,
+    LookupFreeQuantizer,
+    ProductQuantizer,
+    ProjectedQuantizer,
     Quantizer,
     ResidualQuantizer,
     SharedResidualQuantizer,
@@ -35,6 +40,10 @@ KINDS: dict[str, Callable[[], Quantizer]] = {
     "residual": lambda: ResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8), 3),
     "shared residual": lambda: SharedResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8), 3),
     "sim vector": lambda: SimVectorQuantizer(2, 6),
+    "product": lambda: ProductQuantizer([VectorQuantizer(1, 4, decay=0.8), EMAVectorQuantizer(1, 3, decay=0.8)]),
+    "index backpropagation": lambda: IndexBackpropagationQuantizer(2, 6),
+    "projected lookup-free": lambda: ProjectedQuantizer(LookupFreeQuantizer(3), 2),
+    "projected binary spherical": lambda: ProjectedQuantizer(BinarySphericalQuantizer(3), 2),
 }
 
 
@@ -57,7 +66,7 @@ def train(kind: str, rank: int, world: int) -> tuple[Quantizer, list[int]]:
     if isinstance(quantizer, EMAVectorQuantizer | VectorQuantizer):
         quantizer.codebook.vectors.data[4:] = 50.0  # dead from the start
     parameters = [*quantizer.parameters()]
-    optimizer = torch.optim.SGD(parameters or [torch.zeros(1, requires_grad=True)], lr=0.5)
+    optimizer = torch.optim.SGD(parameters or [torch.zeros(1, requires_grad=True)], lr=0.1)
     revived = []
     for step in range(STEPS):
         z_e, mask = (part.chunk(world)[rank] for part in batch(step))
@@ -67,7 +76,7 @@ def train(kind: str, rank: int, world: int) -> tuple[Quantizer, list[int]]:
             # The mean over all processes, as their shares of the batch differ in real positions.
             (latent.loss * mask.sum() / batch(step)[1].sum()).backward()
             if world > 1:
-                for parameter in parameters:
+                for parameter in (p for p in parameters if p.grad is not None):  # no loss reaches a last projection
                     dist.all_reduce(parameter.grad)
             optimizer.step()
         before = far(quantizer)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqkit.bottlenecks.arguments import count, positive, weight
-from vqkit.bottlenecks.base import channel_means, masked_mean
+from vqkit.bottlenecks.base import masked_mean, to_vectors
+from vqkit.bottlenecks.processes import mean_of_all_processes
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
 
@@ -55,7 +56,8 @@ class BinaryQuantizer(ScalarQuantizer, ABC):
         logits = self.logits(bounded)
         p = logits.sigmoid()
         each = masked_mean(F.softplus(logits) - logits * p, mask)
-        mean = channel_means(p, mask)
+        bits = to_vectors(p) if mask is None else to_vectors(p)[mask.flatten()]
+        mean = mean_of_all_processes(bits, self.training)
         return each - (_surprise(mean) + _surprise(1 - mean)).mean()
 
 

@@ -12,6 +12,7 @@ from vqkit.bottlenecks.arguments import positive, weight
 from vqkit.bottlenecks.base import Latent, masked_mean, positions, quantization_loss, to_grid, to_vectors
 from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
 from vqkit.bottlenecks.dense import select
+from vqkit.bottlenecks.processes import mean_of_all_processes
 from vqkit.bottlenecks.search import nearest_code
 
 
@@ -64,18 +65,19 @@ class IndexBackpropagationQuantizer(CodebookQuantizer):
             z = to_grid(select(logits.softmax(1), indices, self.codebook), z_e)
             if self.entropy_weight:
                 real = logits if mask is None else logits[mask.flatten()]
-                loss = loss + self.entropy_weight * entropy_loss(real / self.entropy_temperature) / self.dim
+                entropy = entropy_loss(real / self.entropy_temperature, self.training)
+                loss = loss + self.entropy_weight * entropy / self.dim
         loss = loss + self.index_weight * masked_mean((z_e - z).square(), mask)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         return Latent(z, loss, kl, indices.view(z_e.shape[0], 1, *z_e.shape[2:]), self.codebook.stats())
 
 
-def entropy_loss(logits: Tensor) -> Tensor:
+def entropy_loss(logits: Tensor, training: bool = False) -> Tensor:
     """The mean entropy of softmax(logits [N, K]) less the entropy of its mean, in nats: from -log K, where each choice
-    is sure and all are equally frequent, to 0, where all are the same. 0 where N is."""
-    if not len(logits):
-        return logits.new_zeros(())
+    is sure and all are equally frequent, to 0, where all are the same. 0 where N is. In
+    `training` the mean is that of all processes."""
     log_p = logits.log_softmax(1)
     p = log_p.exp()
-    mean = p.mean(0)
-    return (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum() - (p * log_p).sum(1).mean()
+    mean = mean_of_all_processes(p, training)
+    each = -(p * log_p).sum() / max(1, len(p))
+    return each + (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()

@@ -5,6 +5,8 @@ No collective here depends on data that differs between processes, so none can h
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -27,6 +29,32 @@ def sum_over_processes(*tensors: Tensor) -> None:
     dist.all_reduce(packed)
     for tensor, part in zip(tensors, packed.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
+
+
+class _Sum(torch.autograd.Function):
+    """A tensor's sum over the processes. The loss is of what each makes of the sum, so gradients are summed too."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+        return tensor
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+def mean_of_all_processes(rows: Tensor, training: bool) -> Tensor:
+    """[n, D], n may differ between processes -> [D], the mean of the rows of all, 0 where there are none; it has a
+    gradient for the own rows. Outside `training`, where a process may be the only one to get here, of these alone."""
+    total, count = rows.sum(0), torch.tensor(float(len(rows)), device=rows.device)
+    if training and _several():
+        total = _Sum.apply(total)  # type: ignore[no-untyped-call]
+        dist.all_reduce(count)
+    return total / count.clamp_min(1)
 
 
 def rows_of_all_processes(rows: Tensor) -> Tensor:
