@@ -6,6 +6,7 @@ which codes could be the nearest nonetheless; where that leaves several, float64
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -85,16 +86,16 @@ class _Scorer:
         spare = -len(codebook) % self.group
         # What the bound needs to know of the codebook.
         self.norm, self.largest_offset = squared.amax().sqrt().float(), offset.abs().amax()
-        if dtype == torch.float32:
-            self.codes = F.pad(codebook, (0, 0, 0, spare)).t()
-            self.offset = F.pad(offset, (0, spare), value=torch.inf)
-        else:  # the offset is the product with two ones more, as two digits, so that scores are rounded once
-            rounded, high = codebook.to(dtype), offset.to(dtype)
+        # The offset is a product with ones: scores are written and rounded once. Coarse numbers take two digits.
+        rounded, high = codebook.to(dtype), offset.to(dtype)
+        digits = [F.pad(high, (0, spare), value=torch.inf)]
+        if dtype != torch.float32:
             low = (offset - high).to(dtype)
+            digits.append(F.pad(low, (0, spare)))
             self.lost = (codebook - rounded).norm(dim=1).amax()
             self.lost_offset = (offset - high - low).abs().amax()
-            digits = torch.stack([F.pad(high, (0, spare), value=torch.inf), F.pad(low, (0, spare))])
-            self.codes = torch.cat([F.pad(rounded, (0, 0, 0, spare)).t().neg(), digits])
+        self.digits = len(digits)
+        self.codes = torch.cat([F.pad(rounded, (0, 0, 0, spare)).t().neg(), torch.stack(digits)])
         # A product with these says of the marked codes of a group how many they are, and in the fraction where one is.
         self.counting = 1 + torch.arange(self.group, dtype=torch.float32, device=codebook.device) / _GROUP**2
         self.rows = max(1, _TILE_SCORES * (_GPU_TILES if codebook.is_cuda else 1) // len(codebook))  # of a tile
@@ -139,16 +140,14 @@ class _Scorer:
     def _tiles(self, z: Tensor) -> Iterator[tuple[int, Tensor]]:
         """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
         One tile's memory serves them all."""
-        memory = z.new_empty(min(self.rows, len(z)), self.codes.shape[1], dtype=torch.float32)
-        if self.dtype != torch.float32:
-            z, products = F.pad(z, (0, 2), value=1.0), torch.empty_like(memory, dtype=self.dtype)
+        z = F.pad(z, (0, self.digits), value=1.0)
+        memory = _scratch(min(self.rows, len(z)), self.codes.shape[1], torch.float32, z.device)
+        products = memory if self.dtype == torch.float32 else _scratch(*memory.shape, self.dtype, z.device)
         for start in range(0, len(z), self.rows):
             part = z[start : start + self.rows]
-            scores = memory[: len(part)]
-            if self.dtype == torch.float32:
-                torch.addmm(self.offset, part, self.codes, alpha=-1, out=scores)
-            else:
-                scores.copy_(torch.mm(part, self.codes, out=products[: len(part)]))
+            scores, product = memory[: len(part)], torch.mm(part, self.codes, out=products[: len(part)])
+            if scores.dtype != product.dtype:
+                scores.copy_(product)
             yield start, scores.view(len(part), -1, self.group)
 
     def _limit(self, least: Tensor, error: Tensor) -> Tensor:
@@ -178,6 +177,22 @@ class _Scorer:
             error = error * (1 + torch.finfo(self.dtype).eps) ** 2  # what is multiplied may have been rounded up
             error += lost * self.norm + (norm + lost) * self.lost + self.lost_offset
         return error
+
+
+_kept = threading.local()  # two threads may search at once
+
+
+def _scratch(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[rows, columns] of anything. A thread's memory on a CPU is kept: a system that gives out new pages at every call
+    takes as long for that as the processor for the product."""
+    if device.type != "cpu":
+        return torch.empty(rows, columns, dtype=dtype, device=device)
+    memory: Tensor | None = getattr(_kept, str(dtype), None)
+    if memory is None or memory.numel() < rows * columns:
+        with torch.inference_mode(False):  # inside it, the memory would be good for nothing outside
+            memory = torch.empty(rows * columns, dtype=dtype)
+        setattr(_kept, str(dtype), memory)
+    return memory[: rows * columns].view(rows, columns)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ from vqkit.training.settings import Training
 
 # Kernels and matrices of nets. Codes and embeddings would only shrink where they are not used.
 _DECAYED = (nn.Linear, nn.modules.conv._ConvNd)
-_VALIDATED, _VALIDATION_BATCH = 1024, 256  # held-out samples that training looks at
+_VALIDATED, _VALIDATION_BATCH = 512, 256  # held-out samples that training looks at
 
 
 class Stage(lightning.LightningModule):
