@@ -46,18 +46,20 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
         raise ValueError(f"bias is {list(bias.shape)}; it must have one number for each of {len(codebook)} codes")
     with torch.autocast(z.device.type, enabled=False), exact_float32():
         z, codebook = z.float(), codebook.float()
-        scorers = [_Scorer(codebook, bias, dtype) for dtype in _precisions(z.device, len(codebook))]
+        precisions = dict.fromkeys(_precisions(z.device, len(codebook)), _PATIENCE)
+        scorers: dict[torch.dtype, _Scorer] = {}
         indices = torch.empty(len(z), dtype=torch.int64, device=z.device)
         block = _BLOCK * (_GPU_TILES if z.is_cuda else 1)
         for start in range(0, len(z), block):
             rows = z[start : start + block]
             nearest = None
-            for scorer in scorers:
-                if (nearest := scorer.nearest(rows)) is not None:
+            for dtype in [dtype for dtype, patience in precisions.items() if patience]:
+                if dtype not in scorers:
+                    scorers[dtype] = _Scorer(codebook, bias, dtype)
+                if (nearest := scorers[dtype].nearest(rows)) is not None:
                     break
-                scorer.failures += 1
+                precisions[dtype] -= 1
             indices[start : start + block] = _by_float64(rows, codebook, bias) if nearest is None else nearest
-            scorers = [scorer for scorer in scorers if scorer.failures < _PATIENCE]
         return indices
 
 
@@ -78,27 +80,28 @@ class _Scorer:
 
     def __init__(self, codebook: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.codebook, self.bias, self.dtype = codebook, bias, dtype
-        self.failures, self.mean = 0, codebook.mean(0)
-        squared = (codebook.double() - self.mean).square().sum(1)
-        offset = (squared if bias is None else squared + bias) / 2
-        codebook, offset = codebook - self.mean, offset.float()
-        self.group = min(_GROUP, len(codebook))
-        spare = -len(codebook) % self.group
+        self.mean = codebook.mean(0)
+        squared = torch.cat([(part.double() - self.mean).square_().sum(1) for part in codebook.split(_BLOCK)])
+        offset = ((squared if bias is None else squared + bias) / 2).float()
+        (size, dim), minus = codebook.shape, self.mean - codebook
+        self.group = min(_GROUP, size)
+        # The offset is a product with ones: scores are written and rounded once. Coarse numbers take two digits.
+        self.digits = 1 if dtype == torch.float32 else 2
+        table = minus.new_zeros(size + -size % self.group, dim + self.digits, dtype=dtype)
+        table[:size, :dim] = minus
+        table[:size, dim] = offset
+        table[size:, dim] = torch.inf
         # What the bound needs to know of the codebook.
         self.norm, self.largest_offset = squared.amax().sqrt().float(), offset.abs().amax()
-        # The offset is a product with ones: scores are written and rounded once. Coarse numbers take two digits.
-        rounded, high = codebook.to(dtype), offset.to(dtype)
-        digits = [F.pad(high, (0, spare), value=torch.inf)]
         if dtype != torch.float32:
-            low = (offset - high).to(dtype)
-            digits.append(F.pad(low, (0, spare)))
-            self.lost = (codebook - rounded).norm(dim=1).amax()
-            self.lost_offset = (offset - high - low).abs().amax()
-        self.digits = len(digits)
-        self.codes = torch.cat([F.pad(rounded, (0, 0, 0, spare)).t().neg(), torch.stack(digits)])
+            lost = offset - table[:size, dim]
+            table[:size, dim + 1] = lost
+            self.lost = minus.sub_(table[:size, :dim]).norm(dim=1).amax()
+            self.lost_offset = (lost - table[:size, dim + 1]).abs().amax()
+        self.codes = table.t()
         # A product with these says of the marked codes of a group how many they are, and in the fraction where one is.
         self.counting = 1 + torch.arange(self.group, dtype=torch.float32, device=codebook.device) / _GROUP**2
-        self.rows = max(1, _TILE_SCORES * (_GPU_TILES if codebook.is_cuda else 1) // len(codebook))  # of a tile
+        self.rows = max(1, _TILE_SCORES * (_GPU_TILES if codebook.is_cuda else 1) // size)  # of a tile
 
     def nearest(self, z: Tensor) -> Tensor | None:
         """z [n, D] -> [n], or None where too many codes may be the nearest to tell them apart one by one."""
@@ -142,7 +145,9 @@ class _Scorer:
         One tile's memory serves them all."""
         z = F.pad(z, (0, self.digits), value=1.0)
         memory = _scratch(min(self.rows, len(z)), self.codes.shape[1], torch.float32, z.device)
-        products = memory if self.dtype == torch.float32 else _scratch(*memory.shape, self.dtype, z.device)
+        products = (
+            memory if self.dtype == torch.float32 else _scratch(len(memory), memory.shape[1], self.dtype, z.device)
+        )
         for start in range(0, len(z), self.rows):
             part = z[start : start + self.rows]
             scores, product = memory[: len(part)], torch.mm(part, self.codes, out=products[: len(part)])
