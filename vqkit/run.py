@@ -22,6 +22,7 @@ from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, Source, named_files, open_source, spread, sweep, told_apart
 from vqkit.evaluation import evaluate
+from vqkit.memory import keep_freed_memory
 from vqkit.priors import Prior, UnigramPrior, sample
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
@@ -46,6 +47,7 @@ class Run:
     """
 
     def __init__(self, folder: str | os.PathLike[str], device: str | torch.device | None = None) -> None:
+        keep_freed_memory()
         self.folder = Path(folder)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if not (self.folder / "config.yaml").is_file():

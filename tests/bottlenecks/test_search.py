@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 from torch import Tensor
@@ -42,16 +40,6 @@ def test_tiles_do_not_show(scores: int, monkeypatch: pytest.MonkeyPatch) -> None
     whole = nearest_code(z, codebook)
     monkeypatch.setattr(search, "_TILE_SCORES", scores)
     assert torch.equal(nearest_code(z, codebook), whole)
-
-
-def test_memory_that_is_kept_does_not_show() -> None:
-    z, codebook = torch.randn(100, 4), torch.randn(300, 4)
-    with torch.inference_mode():
-        first = nearest_code(z, codebook)
-    assert torch.equal(nearest_code(z, codebook), first)  # the memory is not inference mode's
-    with ThreadPoolExecutor(4) as threads:  # nor shared
-        others = [*threads.map(lambda shift: nearest_code(z + shift, codebook + shift), range(-8, 9, 2))]
-    assert all(int((other != first).sum()) < 3 for other in others)
 
 
 def test_one_code_wins_everything() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer, codebook
+from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer, codebook, k_means
 from vqkit.bottlenecks.codebook import Codebook
 
 Either = VectorQuantizer | EMAVectorQuantizer
@@ -259,8 +259,8 @@ def test_initialisation_of_a_large_codebook_takes_fewer_vectors_a_code(
     kind: type[Either], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = []
-    monkeypatch.setattr(codebook, "_MANY_POINTS", 512)
-    monkeypatch.setattr(codebook, "k_means", lambda points, k: taken.append(len(points)) or points[:k])
+    monkeypatch.setattr(k_means, "_MANY_POINTS", 512)
+    monkeypatch.setattr(k_means, "k_means", lambda points, k: taken.append(len(points)) or points[:k])
     for codes, n in [(4, 64), (16, 64), (16, 10_000), (400, 64)]:
         kind(2, codes).initialise(stream(10_000, n))
     assert taken == [256, 512, 527, 832]  # 64 a code; no more than 512, also of a long part; 2 a code at least

@@ -11,15 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.bottlenecks.arguments import below_one, count
-from vqkit.bottlenecks.k_means import k_means
-from vqkit.bottlenecks.processes import copy_from_first_process, rows_of_all_processes, sum_over_processes
+from vqkit.bottlenecks.k_means import start_from_data
+from vqkit.bottlenecks.processes import rows_of_all_processes, sum_over_processes
 from vqkit.bottlenecks.search import nearest_code
 
 _LONELY_FORWARDS = 256  # training forwards without an update after which we warn
 _GRACE = 1.5  # a revived code starts this far above the threshold, so that it has time to win something
-_POINTS_PER_CODE = 64  # for k-means, as more hardly move a centre
-_MANY_POINTS = 1 << 17  # enough for a codebook so large that 64 each would take hours: time grows with codes x points
-_FEWEST_POINTS_PER_CODE = 2
 _CANDIDATES = 1 << 16  # vectors of a step that are kept to revive codes from
 
 
@@ -114,20 +111,8 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def initialise(self, stream: Iterable[Tensor]) -> None:
-        """k-means over the first vectors [n, D] of a stream, enough of them for K centres; what was counted before is
-        forgotten."""
-        enough = max(_MANY_POINTS, _FEWEST_POINTS_PER_CODE * self.codebook_size)
-        wanted, rows = min(_POINTS_PER_CODE * self.codebook_size, enough), []
-        for part in stream:
-            rows.append(part.detach().float().reshape(-1, self.dim).to(self.vectors.device))
-            if sum(map(len, rows)) >= wanted:
-                break
-        if not sum(map(len, rows)):
-            raise ValueError("the stream to initialise a codebook from is empty; give it at least one vector")
-        points = torch.cat(rows)
-        points = points[:: max(1, len(points) // wanted)]  # a part may be very long
-        self.vectors.copy_(k_means(points, self.codebook_size))
-        copy_from_first_process(self.vectors.data)
+        """From a stream of vectors [n, D], see `start_from_data`; what was counted before is forgotten."""
+        start_from_data(self.vectors.data, stream)
         self._won = None
         self.counts.zero_()
         self.updates.zero_()

@@ -3,14 +3,38 @@ https://dl.acm.org/doi/10.5555/1283383.1283494), then Lloyd's algorithm."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.processes import copy_from_first_process
 from vqkit.bottlenecks.search import nearest_code
 
+_POINTS_PER_CODE = 64  # as more hardly move a centre
+_MANY_POINTS = 1 << 17  # enough for a codebook so large that 64 each would take hours: time grows with codes x points
+_FEWEST_POINTS_PER_CODE = 2
 _LLOYD_PASSES = 10  # at most
 _WORTHWHILE = 0.99  # of the error before: a pass that leaves more is the last
 _MOST_DRAWN = 1024  # candidates a round
+
+
+@torch.no_grad()
+def start_from_data(codes: Tensor, stream: Iterable[Tensor]) -> None:
+    """Fills codes [K, D] with the centres of the first vectors [n, D] of a stream, as many as K centres need; every
+    process takes those of the first one. Raises ValueError where the stream is empty."""
+    size, dim = codes.shape
+    wanted = min(_POINTS_PER_CODE * size, max(_MANY_POINTS, _FEWEST_POINTS_PER_CODE * size))
+    rows: list[Tensor] = []
+    for part in stream:
+        rows.append(part.detach().float().reshape(-1, dim).to(codes.device))
+        if sum(map(len, rows)) >= wanted:
+            break
+    if not sum(map(len, rows)):
+        raise ValueError("the stream to initialise a codebook from is empty; give it at least one vector")
+    points = torch.cat(rows)
+    codes.copy_(k_means(points[:: max(1, len(points) // wanted)], size))  # a part may be very long
+    copy_from_first_process(codes)
 
 
 @torch.no_grad()

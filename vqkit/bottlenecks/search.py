@@ -6,7 +6,6 @@ which codes could be the nearest nonetheless; where that leaves several, float64
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import torch
@@ -144,10 +143,8 @@ class _Scorer:
         """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
         One tile's memory serves them all."""
         z = F.pad(z, (0, self.digits), value=1.0)
-        memory = _scratch(min(self.rows, len(z)), self.codes.shape[1], torch.float32, z.device)
-        products = (
-            memory if self.dtype == torch.float32 else _scratch(len(memory), memory.shape[1], self.dtype, z.device)
-        )
+        products = z.new_empty(min(self.rows, len(z)), self.codes.shape[1])
+        memory = products if self.dtype == torch.float32 else torch.empty_like(products, dtype=torch.float32)
         for start in range(0, len(z), self.rows):
             part = z[start : start + self.rows]
             scores, product = memory[: len(part)], torch.mm(part, self.codes, out=products[: len(part)])
@@ -182,22 +179,6 @@ class _Scorer:
             error = error * (1 + torch.finfo(self.dtype).eps) ** 2  # what is multiplied may have been rounded up
             error += lost * self.norm + (norm + lost) * self.lost + self.lost_offset
         return error
-
-
-_kept = threading.local()  # two threads may search at once
-
-
-def _scratch(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[rows, columns] of anything. A thread's memory on a CPU is kept: a system that gives out new pages at every call
-    takes as long for that as the processor for the product."""
-    if device.type != "cpu":
-        return torch.empty(rows, columns, dtype=dtype, device=device)
-    memory: Tensor | None = getattr(_kept, str(dtype), None)
-    if memory is None or memory.numel() < rows * columns:
-        with torch.inference_mode(False):  # inside it, the memory would be good for nothing outside
-            memory = torch.empty(rows * columns, dtype=dtype)
-        setattr(_kept, str(dtype), memory)
-    return memory[: rows * columns].view(rows, columns)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

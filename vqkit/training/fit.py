@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from vqkit.data import Readable
+from vqkit.memory import keep_freed_memory
 from vqkit.training.log import Log
 from vqkit.training.objectives import Objective
 from vqkit.training.settings import Training
@@ -43,6 +44,7 @@ def fit(
     row: a `Dataset` for a tokenizer, `TokenShards` for a prior. Raises ValueError where the loss is not finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
     objective.train()
     stage = Stage(objective, settings, train_set, held_out)
     device = settings.resolve_device()
