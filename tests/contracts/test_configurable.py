@@ -40,7 +40,7 @@ from vqkit.bottlenecks import (
 )
 from vqkit.checkpoint import build, config_of
 from vqkit.likelihoods import Categorical, Gaussian
-from vqkit.nn import ConvDecoder, ConvEncoder, ResidualStack
+from vqkit.nn import ConvDecoder, ConvEncoder, Flatten, LinearDecoder, ResidualStack
 from vqkit.priors import TransformerPrior, UniformPrior, UnigramPrior
 from vqkit.signal import Layout, Signal
 
@@ -55,6 +55,8 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
         "dim": 3, "outputs": 2, "width": 6, "doublings": 1, "residual_layers": 3, "residual_width": 5, "dims": 1,
     },
     ResidualStack: {"channels": 3, "hidden": 2, "layers": 1, "dims": 1},
+    Flatten: {},
+    LinearDecoder: {"dim": 3, "outputs": 2, "grid": (4, 5)},
     Identity: {"dim": 3},
     VectorQuantizer: {
         "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "codebook_weight": 2.0, "decay": 0.9, "revival": 0.2,
