@@ -42,14 +42,6 @@ def test_the_two_losses_pull_apart_by_their_weights() -> None:
     torch.testing.assert_close(quantizer.map.grad, wanted)
 
 
-def test_initialisation_puts_every_code_where_data_is() -> None:
-    quantizer, data = SimVectorQuantizer(2, 40), torch.randn(500, 2) * 0.1 + torch.tensor([5.0, -3.0])
-    quantizer.map.data.normal_()
-    quantizer.initialise([data])
-    assert float(torch.cdist(quantizer.codes().detach(), data).amin(1).max()) < 0.05
-    assert len(quantizer(data.t()[None]).indices.unique()) == 40
-
-
 def test_training_fits_codes_to_data_that_is_elsewhere() -> None:
     quantizer, mixing = SimVectorQuantizer(4, 64), 3 * torch.randn(4, 4)
     optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.05)

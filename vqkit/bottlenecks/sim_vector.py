@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -22,13 +21,13 @@ from vqkit.bottlenecks.base import (
     use_in_batch,
 )
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough
-from vqkit.bottlenecks.k_means import start_from_data
 from vqkit.bottlenecks.search import nearest_code
 
 
 class SimVectorQuantizer(Quantizer):
-    """The codes are `vectors` [K, D], frozen as drawn or initialised, times `map` [D, D]. Each step moves the
-    map and so every code, also those that won nothing: none is left behind to die.
+    """The codes are `vectors` [K, D], random and frozen, times `map` [D, D]. Each step's gradient moves the map and so
+    every code, also those that won nothing: none is left behind to die. They do not start from data: an encoder
+    outgrows vectors that are as its first outputs were, and a linear map does not follow.
 
     `codebook_weight` |sg(z_e) - e|^2 moves the codes to what they win, and `commitment_weight` |z_e - sg(e)|^2 holds
     the encoder to its code. Both are means over latent dimensions.
@@ -52,12 +51,6 @@ class SimVectorQuantizer(Quantizer):
         self.estimator = estimator or StraightThrough()
         self.register_buffer("vectors", torch.randn(codebook_size, dim) / dim**0.5)
         self.map = nn.Parameter(torch.eye(dim))  # no nn.Linear: decaying it would pull the codes to zero
-
-    @torch.no_grad()
-    def initialise(self, vectors: Iterable[Tensor]) -> None:
-        """The frozen vectors, from data; the map is the identity again."""
-        start_from_data(self.vectors, vectors)
-        self.map.copy_(torch.eye(self.dim))
 
     def codes(self) -> Tensor:
         """[K, D], the mapped codebook: all of it, as a product with fewer rows may round otherwise, and `lookup` would
