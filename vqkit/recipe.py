@@ -19,7 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from vqkit.autoencoders import Architecture
 from vqkit.bottlenecks import Bottleneck
 from vqkit.data import BUILT_IN
-from vqkit.likelihoods import Likelihood
+from vqkit.likelihoods import Reconstruction
 from vqkit.modality import Modality
 from vqkit.priors import Prior
 from vqkit.signal import Layout
@@ -141,7 +141,7 @@ def wrong_value(message: str) -> str | None:
 def _keys(made: ArgumentParser) -> list[str]:
     """Every key that a recipe can have, with and without the path to it."""
     found = [action.dest for action in made._actions]
-    families: list[type] = [Modality, Architecture, Prior, Bottleneck, Likelihood]
+    families: list[type] = [Modality, Architecture, Prior, Bottleneck, Reconstruction]
     for cls in families:
         families += cls.__subclasses__()
         found += inspect.signature(cls).parameters

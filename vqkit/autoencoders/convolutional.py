@@ -9,7 +9,7 @@ from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.autoencoders.decoder import FeedForwardDecoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
-from vqkit.likelihoods import Likelihood
+from vqkit.likelihoods import Reconstruction
 from vqkit.nn import ConvDecoder, ConvEncoder
 from vqkit.signal import Signal
 
@@ -19,7 +19,7 @@ class Convolutional(Architecture):
 
     Args:
         bottleneck: what stands between encoder and decoder.
-        likelihood: p(x | parameters) of the decoder.
+        likelihood: p(x | parameters) of the decoder, or a distortion.
         width: channels inside the nets.
         halvings: how often the grid is halved; 2 gives 1/16 as many positions as a picture has pixels.
         residual_layers: residual layers on the coarse grid, on each side.
@@ -29,7 +29,7 @@ class Convolutional(Architecture):
     def __init__(
         self,
         bottleneck: Bottleneck,
-        likelihood: Likelihood,
+        likelihood: Reconstruction,
         width: int = 128,
         halvings: int = 2,
         residual_layers: int = 2,

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vqkit.likelihoods import Likelihood
+from vqkit.likelihoods import Reconstruction
 from vqkit.signal import Side, Signal
 
 
@@ -32,9 +32,10 @@ class Decoder(nn.Module, ABC):
 
 
 class FeedForwardDecoder(Decoder):
-    """One pass of `net` gives the parameters of a factorised `likelihood`: net(z) is [B, likelihood.outputs, *grid]."""
+    """One pass of `net` gives the parameters of a `likelihood` of each position, or of a distortion: net(z) is
+    [B, likelihood.outputs, *grid]."""
 
-    def __init__(self, signal: Signal, net: nn.Module, likelihood: Likelihood) -> None:
+    def __init__(self, signal: Signal, net: nn.Module, likelihood: Reconstruction) -> None:
         super().__init__()
         self.signal, self.net, self.likelihood = signal, net, likelihood
 
@@ -51,7 +52,7 @@ class FeedForwardDecoder(Decoder):
         return per_element.flatten(1).sum(1)
 
     def reconstruct(self, z: Tensor, side: Side) -> Tensor:
-        return self.likelihood.mean(self.net(z), self.signal)
+        return self.likelihood.reconstruct(self.net(z), self.signal)
 
     def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         return self.likelihood.sample(self.net(z), self.signal, generator)

@@ -6,33 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqkit.likelihoods.base import Likelihood
+from vqkit.likelihoods.mass import Mass
 from vqkit.signal import Signal
 
 
-class Categorical(Likelihood):
+class Categorical(Mass):
     """p(x = level) = softmax over `signal.levels` logits for each value, channels independent given z."""
 
     def outputs(self, signal: Signal) -> int:
-        return signal.channels * self._levels(signal)
-
-    def _levels(self, signal: Signal) -> int:
-        if signal.levels is None:
-            raise ValueError("a Categorical needs data of integer levels; use likelihoods.Gaussian for floats")
-        return signal.levels
+        return signal.channels * self.levels(signal)
 
     def _logits(self, parameters: Tensor, signal: Signal) -> Tensor:
         """[B, C x levels, *grid] -> float32 [B, levels, C, *grid]."""
         batch, _, *grid = parameters.shape
-        return parameters.float().view(batch, signal.channels, self._levels(signal), *grid).transpose(1, 2)
+        return parameters.float().view(batch, signal.channels, self.levels(signal), *grid).transpose(1, 2)
 
-    def loss(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
-        return self.nll(parameters, x, signal)
-
-    def nll(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
-        if x.is_floating_point():
-            raise ValueError("a Categorical cannot score floats; give it the native integers")
-        return F.cross_entropy(self._logits(parameters, signal), x.long() - int(signal.low), reduction="none")
+    def log_mass(self, parameters: Tensor, level: Tensor, signal: Signal) -> Tensor:
+        return -F.cross_entropy(self._logits(parameters, signal), level, reduction="none")
 
     def mean(self, parameters: Tensor, signal: Signal) -> Tensor:
         logits = self._logits(parameters, signal)
@@ -43,4 +33,4 @@ class Categorical(Likelihood):
         probabilities = self._logits(parameters, signal).softmax(1).movedim(1, -1)
         drawn = torch.multinomial(probabilities.flatten(0, -2), 1, generator=generator)
         x = drawn.view(probabilities.shape[:-1]) + int(signal.low)
-        return x.to(torch.uint8 if self._levels(signal) <= 256 else torch.int32)
+        return x.to(torch.uint8 if self.levels(signal) <= 256 else torch.int32)
