@@ -39,7 +39,18 @@ from vqkit.bottlenecks import (
     VectorQuantizer,
 )
 from vqkit.checkpoint import build, config_of
-from vqkit.likelihoods import Categorical, Gaussian
+from vqkit.likelihoods import (
+    L1,
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretizedDensity,
+    Gaussian,
+    Laplace,
+    LearnedScale,
+    LogisticMixture,
+    MultiscaleSSIM,
+)
 from vqkit.nn import ConvDecoder, ConvEncoder, Flatten, LinearDecoder, ResidualStack
 from vqkit.priors import TransformerPrior, UniformPrior, UnigramPrior
 from vqkit.signal import Layout, Signal
@@ -108,8 +119,16 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     StraightThrough: {},
     RotationTrick: {},
+    Bernoulli: {},
     Categorical: {},
+    ContinuousBernoulli: {},
+    DiscretizedDensity: {"density": Laplace(0.2)},
     Gaussian: {"scale": 0.2},
+    L1: {"weight": 2.0},
+    Laplace: {"scale": LearnedScale(2, 0.1)},
+    LearnedScale: {"channels": 2, "initial": 0.1},
+    LogisticMixture: {"components": 3},
+    MultiscaleSSIM: {"scales": 2, "weight": 3.0},
     ProjectedLevel: {"features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1},
     FeedForwardDecoder: {"signal": SIGNAL, "net": ConvDecoder(3, 2, 6), "likelihood": Gaussian(0.2)},
     Autoencoder: {
