@@ -266,6 +266,28 @@ def test_a_folder_is_reconstructed_and_clashing_names_keep_their_folders(run: Pa
     }
 
 
+def test_a_run_of_two_levels_shows_what_the_coarse_one_holds(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, back = tmp_path / "run", tmp_path / "back"
+    levels = ["--tokenizer.halvings=[2, 1]", "--tokenizer.level_dropout=0.5"]
+    assert main(["train", "digits", "--out", str(out), *TINY, *levels]) == 0
+    page = (out / "report" / "index.html").read_text()
+    assert "level 1, 2 × 2 tokens" in page and "level 2, 4 × 4 tokens" in page
+    file = tmp_path / "grey.png"
+    pillow.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(file)
+    pixels = []
+    for option in ([], ["--levels=2"], ["--levels=1"]):
+        assert main(["reconstruct", str(out), str(file), "--out", str(back), *option]) == 0
+        pixels.append(np.asarray(pillow.open(back / "grey.png")))
+    assert np.array_equal(pixels[0], pixels[1]) and not np.array_equal(pixels[0], pixels[2])
+    capsys.readouterr()
+    for folder, most in ((out, 2), (run, 1)):
+        sentence = refusal(capsys, "reconstruct", folder, file, "--out", tmp_path / "none", "--levels", 3)
+        assert f"levels is 3; give a number from 1 to {most}" in sentence
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_full_disk_is_told_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

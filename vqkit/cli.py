@@ -69,17 +69,18 @@ def sample(
     return Told({"samples": out, "n": n}, f"{n} samples in {out}")
 
 
-def reconstruct(run: str, *files: str, out: str) -> Told:
+def reconstruct(run: str, *files: str, out: str, levels: int | None = None) -> Told:
     """Encodes files to tokens and decodes them again, to see what the tokens hold.
 
     Args:
         run: folder of a trained run.
         files: what to reconstruct; of a folder, all pictures in it.
         out: folder for the reconstructions, each under its own file's name and, where names clash, its folder's.
+        levels: decode so many levels alone, the coarsest ones, of a tokenizer of several; by default all.
     """
     from vqkit.run import Run
 
-    written = Run(run).reconstruct_files(files, out)
+    written = Run(run).reconstruct_files(files, out, levels)
     return Told({"reconstructions": [str(path) for path in written]}, f"{len(written)} reconstructions in {out}")
 
 

@@ -217,10 +217,11 @@ class Run:
             raise ValueError(f"there is no label {label}; name one of {', '.join(names)}")
         return torch.full((n,), names.index(str(label)) if str(label) in names else int(label))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """x [B, C, *grid] native -> its reconstruction, native."""
+    def reconstruct(self, x: Tensor, levels: int | None = None) -> Tensor:
+        """x [B, C, *grid] native -> its reconstruction, native; of the first `levels` alone, coarse to fine, where the
+        tokenizer can do that."""
         parts = [part.to(self.device) for part in x.split(_BATCH)]
-        return torch.cat([self._to_native(self.tokenizer.reconstruct(part)) for part in parts])
+        return torch.cat([self._to_native(self.tokenizer.reconstruct(part, levels=levels)) for part in parts])
 
     def save_samples(self, x: Tensor, path: str | os.PathLike[str], columns: int | None = None) -> None:
         """Samples [n, C, *grid] as a picture (.png), by default about as wide as high, or as values (.npy)."""
@@ -239,9 +240,12 @@ class Run:
             raise ValueError(f"the folder of {path} does not exist; make it first")
         return path
 
-    def reconstruct_files(self, files: Sequence[str], out: str | os.PathLike[str]) -> list[Path]:
-        """Each file, and each of a folder's, through the tokens, into the folder `out` under the same name as .png;
-        returns the paths. Names that clash are told apart by their folders."""
+    def reconstruct_files(
+        self, files: Sequence[str], out: str | os.PathLike[str], levels: int | None = None
+    ) -> list[Path]:
+        """Each file, and each of a folder's, through the tokens, of the first `levels` alone if that is given, into the
+        folder `out` under the same name as .png; returns the paths. Names that clash are told apart by their
+        folders."""
         modality, out = self.recipe.modality, Path(out)
         sources, xs = named_files(files, modality.suffixes), []
         for file in sources:  # all are read before anything is written
@@ -254,7 +258,7 @@ class Run:
         paths = [out / name for name in told_apart([file.with_suffix(".png") for file in sources])]
         if {path.resolve() for path in paths} & {file.resolve() for file in sources}:
             raise ValueError(f"the reconstructions would replace files in {out}; name another folder")
-        for x_hat, path in zip(self.reconstruct(torch.stack(xs)), paths, strict=True):
+        for x_hat, path in zip(self.reconstruct(torch.stack(xs), levels), paths, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             modality.save(x_hat, path)
         return paths

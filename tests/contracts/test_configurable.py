@@ -14,7 +14,7 @@ from torch import nn
 
 from vqkit import autoencoders, bottlenecks, likelihoods, priors
 from vqkit import nn as vqkit_nn
-from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
+from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel, ResidualLevel
 from vqkit.bottlenecks import (
     BinarySphericalQuantizer,
     CosineSimilarityQuantizer,
@@ -51,7 +51,7 @@ from vqkit.likelihoods import (
     LogisticMixture,
     MultiscaleSSIM,
 )
-from vqkit.nn import ConvDecoder, ConvEncoder, Flatten, LinearDecoder, ResidualStack
+from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
 from vqkit.priors import TransformerPrior, UniformPrior, UnigramPrior
 from vqkit.signal import Layout, Signal
 
@@ -68,6 +68,8 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     ResidualStack: {"channels": 3, "hidden": 2, "layers": 1, "dims": 1},
     Flatten: {},
     LinearDecoder: {"dim": 3, "outputs": 2, "grid": (4, 5)},
+    Pyramid: {"stages": [ConvEncoder(2, 6), ConvEncoder(6, 4)]},
+    AreaPyramid: {"net": ConvEncoder(2, 6), "features": 6, "outputs": 3, "grids": ((1, 1), (2, 3))},
     Identity: {"dim": 3},
     VectorQuantizer: {
         "dim": 3, "codebook_size": 7, "commitment_weight": 0.5, "codebook_weight": 2.0, "decay": 0.9, "revival": 0.2,
@@ -129,13 +131,18 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     LearnedScale: {"channels": 2, "initial": 0.1},
     LogisticMixture: {"components": 3},
     MultiscaleSSIM: {"scales": 2, "weight": 3.0},
-    ProjectedLevel: {"features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1},
+    ProjectedLevel: {
+        "features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1, "context": 2,
+        "up": ConvDecoder(5, 2, 6, dims=1),
+    },
+    ResidualLevel: {"bottleneck": EMAVectorQuantizer(3, 7), "grid": (4, 6)},
     FeedForwardDecoder: {"signal": SIGNAL, "net": ConvDecoder(3, 2, 6), "likelihood": Gaussian(0.2)},
     Autoencoder: {
         "signal": SIGNAL,
-        "encoder": ConvEncoder(2, 6),
+        "encoder": Pyramid([ConvEncoder(2, 6), ConvEncoder(6, 6)]),
         "levels": [ProjectedLevel(6, VectorQuantizer(3, 7)), ProjectedLevel(6, Identity(3))],
         "decoder": FeedForwardDecoder(SIGNAL, ConvDecoder(3, 2, 6), Gaussian(0.2)),
+        "level_dropout": 0.1,
     },
     TransformerPrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,

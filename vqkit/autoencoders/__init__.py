@@ -8,4 +8,6 @@ from vqkit.autoencoders.decoder import Decoder as Decoder
 from vqkit.autoencoders.decoder import FeedForwardDecoder as FeedForwardDecoder
 from vqkit.autoencoders.level import Level as Level
 from vqkit.autoencoders.level import ProjectedLevel as ProjectedLevel
+from vqkit.autoencoders.level import ResidualLevel as ResidualLevel
+from vqkit.autoencoders.multiscale import MultiscaleResidual as MultiscaleResidual
 from vqkit.autoencoders.pca import PCA as PCA

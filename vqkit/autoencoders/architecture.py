@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 
 from vqkit.autoencoders.autoencoder import Autoencoder
+from vqkit.bottlenecks import Bottleneck
 from vqkit.signal import Signal
 
 
@@ -15,3 +17,27 @@ class Architecture(ABC):
     def __call__(self, signal: Signal) -> Autoencoder:
         """A new, untrained autoencoder. Raises ValueError where the signal
         does not fit."""
+
+
+def copies(bottleneck: Bottleneck | list[Bottleneck], levels: int) -> list[Bottleneck]:
+    """One bottleneck a level, coarse to fine: copies of the only one, or of each in a list, as no two levels and no two
+    models share a codebook. Raises ValueError where the list has another length."""
+    given = bottleneck if isinstance(bottleneck, list) else [bottleneck] * levels
+    if len(given) != levels:
+        raise ValueError(
+            f"there are {len(given)} bottlenecks for {levels} levels; give tokenizer.bottleneck one a level, or one "
+            "alone for all of them"
+        )
+    return [deepcopy(each) for each in given]
+
+
+def halved(grid: tuple[int, ...], halvings: int) -> tuple[int, ...]:
+    """`grid` / 2^halvings. Raises ValueError where that is no grid."""
+    if halvings < 0:
+        raise ValueError(f"halvings is {halvings}; it must be at least 0")
+    if any(n % 2**halvings for n in grid):
+        raise ValueError(
+            f"a grid of {'x'.join(map(str, grid))} cannot be halved {halvings} times; set modality.size to a multiple "
+            f"of {2**halvings}, or lower tokenizer.halvings"
+        )
+    return tuple(n // 2**halvings for n in grid)

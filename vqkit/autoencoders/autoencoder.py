@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
 import torch
@@ -28,17 +29,43 @@ class Output(NamedTuple):
     latents: tuple[Latent, ...]
 
 
+class _Coded(NamedTuple):
+    """What encoding does at one level; `context` is what it and the coarser levels merged to."""
+
+    z_e: Tensor
+    mask: Tensor | None
+    latent: Latent
+    context: Tensor
+
+
 class Autoencoder(nn.Module):
     """x -> features -> levels -> decoder. An AE, a VAE and a VQ-VAE differ in the levels' bottlenecks alone, VQ-VAE-2
     in the number of levels (Razavi et al. 2019, https://arxiv.org/abs/1906.00446).
 
     `encoder` maps normalised x [B, C, *grid] to one feature map a level, coarse to fine. Encoding for use runs in
     float32 and in eval mode; x may be native integers or floats in the signal's range.
+
+    In training, the decoder does without the finer levels of `level_dropout` of the samples, from a random level on, so
+    that it can do without them in use. Each level itself is trained on all samples. Zeros stand in for a z that is left
+    out; a learned vector would say no more, as the codes can move away from zero and layers have biases. It is drawn by
+    torch's global generator, sample by sample, so that each step trains every number of levels.
     """
 
-    def __init__(self, signal: Signal, encoder: nn.Module, levels: Sequence[Level], decoder: Decoder) -> None:
+    def __init__(
+        self,
+        signal: Signal,
+        encoder: nn.Module,
+        levels: Sequence[Level],
+        decoder: Decoder,
+        level_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.signal, self.encoder, self.decoder = signal, encoder, decoder
+        if not 0 <= level_dropout < 1 or (level_dropout and len(levels) < 2):
+            raise ValueError(
+                f"level_dropout is {level_dropout} with {len(levels)} levels; give a number from 0 to below 1, and 0 "
+                "where there is one level alone"
+            )
+        self.signal, self.encoder, self.decoder, self.level_dropout = signal, encoder, decoder, level_dropout
         self.levels = nn.ModuleList(levels)
         self._frozen = False
 
@@ -73,23 +100,39 @@ class Autoencoder(nn.Module):
             len(self.signal.labels),
         )
 
-    def _walk_levels(
-        self, x: Tensor, mask: Tensor | None, quantize: Callable[[Level, Tensor, Tensor | None], Latent]
-    ) -> tuple[tuple[Latent, ...], Tensor]:
-        """The recursion of encoding: every level's latent, and the context that the decoder gets."""
-        latents, context = [], None
+    def _code(self, x: Tensor, mask: Tensor | None) -> Iterator[_Coded]:
+        """The recursion of encoding, coarse to fine."""
+        context = None
         x = self.signal.normalise(x.to(self.device))
         for level, features in zip(self.levels, self.encoder(x), strict=True):
             z_e = level.z_e(features, context)  # type: ignore[operator]
-            latent = quantize(level, z_e, shrink(mask, z_e))  # type: ignore[arg-type]
-            latents.append(latent)
+            small = shrink(mask, z_e)
+            latent = level.bottleneck(z_e, small)  # type: ignore[operator]
             context = level.merge(context, latent.z)  # type: ignore[operator]
+            yield _Coded(z_e, small, latent, context)
+
+    def _merge(self, zs: Sequence[Tensor]) -> Tensor:
+        """What the decoder gets of the z of the coarsest levels; the other levels are left out."""
+        context: Tensor | None = None
+        for level, z in zip_longest(self.levels, zs):
+            if z is None:
+                z = context.new_zeros(len(context), level.bottleneck.dim, *context.shape[2:])  # type: ignore[union-attr, arg-type]
+            context = level.merge(context, z)  # type: ignore[operator]
         assert context is not None
-        return tuple(latents), context
+        return context
+
+    def _drop_levels(self, zs: Sequence[Tensor]) -> list[Tensor]:
+        """Zeros from a random level on, never the coarsest, in a share of `level_dropout` of the samples."""
+        cut = torch.rand(len(zs[0])) < self.level_dropout
+        kept = torch.where(cut, torch.randint(1, len(zs), cut.shape), len(zs)).to(zs[0].device)
+        return [torch.where((kept > n).view(-1, *(1,) * (z.ndim - 1)), z, 0) for n, z in enumerate(zs)]
 
     def forward(self, batch: Batch) -> Output:
         """The training objective of a batch."""
-        latents, z = self._walk_levels(batch.x, batch.mask, lambda level, z_e, mask: level.bottleneck(z_e, mask))
+        coded = tuple(self._code(batch.x, batch.mask))
+        latents, z = tuple(level.latent for level in coded), coded[-1].context
+        if self.training and self.level_dropout:
+            z = self._merge(self._drop_levels([latent.z for latent in latents]))
         decoder_loss = self.decoder.loss(batch.x, z, batch.side, batch.mask)
         # Latent.loss is per latent dimension; this makes it per data dimension, the scale of the likelihood.
         latent_loss = torch.stack([latent.loss * latent.z[0].numel() for latent in latents]).sum() / self.signal.dims
@@ -98,7 +141,7 @@ class Autoencoder(nn.Module):
     def latents(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> tuple[Latent, ...]:
         """Every level's `Latent`, coarse to fine."""
         with _inference(self):
-            return self._walk_levels(x, mask, lambda level, z_e, m: level.bottleneck(z_e, m))[0]
+            return tuple(level.latent for level in self._code(x, mask))
 
     def encode(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Indices:
         """x [B, C, *grid] -> indices, one [B, Q, *grid] int64 a level. Raises ValueError where nothing is discrete."""
@@ -106,22 +149,37 @@ class Autoencoder(nn.Module):
         return tuple(latent.indices for latent in self.latents(x, side, mask))  # type: ignore[misc]
 
     def decode(self, indices: Indices, side: Side = _NO_SIDE) -> Tensor:
-        """Indices -> x_hat [B, C, *grid], float32 in native values. Raises ValueError for another model's indices."""
+        """Indices -> x_hat [B, C, *grid], float32 in native values. Those of the coarsest levels alone are enough for a
+        model of additive levels or trained with `level_dropout`. Raises ValueError for fewer where it is neither, and
+        for another model's indices."""
         indices = tuple(level.to(self.device) for level in indices)
-        if len(indices) != len(self.levels) or not all(map(_within, indices, self.quantizers)):
+        if not 0 < len(indices) <= len(self.levels) or not all(map(_within, indices, self.quantizers)):
             raise ValueError("these indices are not of this tokenizer; decode with the one that encoded them")
-        context = None
+        self._require_prefix(len(indices))
         with _inference(self):
-            for level, quantizer, level_indices in zip(self.levels, self.quantizers, indices, strict=True):
-                context = level.merge(context, quantizer.lookup(level_indices))  # type: ignore[operator]
-            assert context is not None
-            return self.decoder.reconstruct(context, side)
+            zs = [quantizer.lookup(level) for quantizer, level in zip(self.quantizers, indices, strict=False)]
+            return self.decoder.reconstruct(self._merge(zs), side)
 
-    def reconstruct(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Tensor:
-        """x -> x_hat through every bottleneck, float32 in native values."""
+    def reconstruct(
+        self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None, levels: int | None = None
+    ) -> Tensor:
+        """x -> x_hat through every bottleneck, float32 in native values; through the first `levels` alone, as far as
+        `decode` does that."""
+        levels = len(self.levels) if levels is None else levels
+        self._require_prefix(levels)
         with _inference(self):
-            _, z = self._walk_levels(x, mask, lambda level, z_e, m: level.bottleneck(z_e, m))
-            return self.decoder.reconstruct(z, side)
+            zs = [level.latent.z for level in islice(self._code(x, mask), levels)]
+            return self.decoder.reconstruct(self._merge(zs), side)
+
+    def _require_prefix(self, levels: int) -> None:
+        """Raises ValueError where the decoder cannot do with so many levels."""
+        if not 1 <= levels <= len(self.levels):
+            raise ValueError(f"levels is {levels}; give a number from 1 to {len(self.levels)}, all that there are")
+        if not self.level_dropout and not all(level.additive for level in self.levels[levels:]):
+            raise ValueError(
+                f"this model never learned to decode {levels} of its {len(self.levels)} levels; train it with "
+                "tokenizer.level_dropout above 0, such as 0.2"
+            )
 
     def update(self) -> None:
         """The bottlenecks' state changes, once an optimizer step; none where frozen."""
@@ -138,15 +196,10 @@ class Autoencoder(nn.Module):
 
     def _z_e_stream(self, number: int, batches: Iterable[Batch]) -> Iterator[Tensor]:
         for batch in batches:
-            seen: list[Tensor] = []
-
-            def keep(level: Level, z_e: Tensor, mask: Tensor | None, seen: list[Tensor] = seen) -> Latent:
-                seen.append(z_e.movedim(1, -1)[slice(None) if mask is None else mask].reshape(-1, z_e.shape[1]))
-                return level.bottleneck(z_e, mask)  # type: ignore[no-any-return]
-
             with _inference(self):
-                self._walk_levels(batch.x, batch.mask, keep)
-            yield seen[number]
+                *_, level = islice(self._code(batch.x, batch.mask), number + 1)
+            real = slice(None) if level.mask is None else level.mask
+            yield level.z_e.movedim(1, -1)[real].reshape(-1, level.z_e.shape[1])
 
     def freeze(self) -> Autoencoder:
         """No gradient, no statistics, eval mode, and no later `.train()` undoes it."""
@@ -184,7 +237,6 @@ def shrink(mask: Tensor | None, z: Tensor) -> Tensor | None:
     """A mask of data positions [B, *grid] on the coarser grid of z: a position counts if any under it is real."""
     if mask is None:
         return None
-    sizes = [n // m for n, m in zip(mask.shape[1:], z.shape[2:], strict=True)]
-    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(sizes)]
-    kept: Tensor = pool(mask.unsqueeze(1).float(), sizes).squeeze(1)
+    pool = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}[mask.ndim - 1]
+    kept: Tensor = pool(mask.unsqueeze(1).float(), z.shape[2:]).squeeze(1)
     return kept.bool()

@@ -1,55 +1,70 @@
-"""The convolutional autoencoder of one level, sized by its signal: what most recipes name."""
+"""The convolutional autoencoder of one or more levels, sized by its signal: what most recipes name."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import pairwise
 
-from vqkit.autoencoders.architecture import Architecture
+from vqkit.autoencoders.architecture import Architecture, copies, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.autoencoders.decoder import FeedForwardDecoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
-from vqkit.nn import ConvDecoder, ConvEncoder
+from vqkit.nn import ConvDecoder, ConvEncoder, Pyramid
 from vqkit.signal import Signal
 
 
 class Convolutional(Architecture):
-    """An autoencoder with one level on a grid of 1 / 2^halvings, for one to three grid dimensions.
+    """An autoencoder with one level on a grid of 1 / 2^halvings, or with several, each on its own grid (VQ-VAE-2,
+    Razavi et al. 2019, https://arxiv.org/abs/1906.00446); for one to three grid dimensions.
 
     Args:
-        bottleneck: what stands between encoder and decoder.
+        bottleneck: what stands between encoder and decoder; with several levels a copy for each, or a list, coarse to
+            fine.
         likelihood: p(x | parameters) of the decoder, or a distortion.
         width: channels inside the nets.
-        halvings: how often the grid is halved; 2 gives 1/16 as many positions as a picture has pixels.
-        residual_layers: residual layers on the coarse grid, on each side.
+        halvings: how often the grid is halved; 2 gives 1/16 as many positions as a picture has pixels. A list is one
+            number a level, coarse to fine, such as [3, 2].
+        residual_layers: residual layers on the grid of a level, on each side.
         residual_width: channels inside a residual layer.
+        level_dropout: share of the samples in training for which finer levels are left out, so that the coarse levels
+            can be decoded alone.
     """
 
     def __init__(
         self,
-        bottleneck: Bottleneck,
+        bottleneck: Bottleneck | list[Bottleneck],
         likelihood: Reconstruction,
         width: int = 128,
-        halvings: int = 2,
+        halvings: int | list[int] = 2,
         residual_layers: int = 2,
         residual_width: int = 32,
+        level_dropout: float = 0.0,
     ) -> None:
         self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
         self.residual_layers, self.residual_width = residual_layers, residual_width
+        self.level_dropout = level_dropout
 
     def __call__(self, signal: Signal) -> Autoencoder:
-        if any(n % 2**self.halvings for n in signal.grid):
-            raise ValueError(
-                f"a grid of {'x'.join(map(str, signal.grid))} cannot be halved {self.halvings} times; set "
-                f"modality.size to a multiple of {2**self.halvings}, or lower tokenizer.halvings"
-            )
-        bottleneck, likelihood = deepcopy(self.bottleneck), deepcopy(self.likelihood)  # no two models share a codebook
-        shape = (self.width, self.halvings, self.residual_layers, self.residual_width, len(signal.grid))
-        outputs = likelihood.outputs(signal)
-        return Autoencoder(
-            signal,
-            ConvEncoder(signal.channels, *shape),
-            [ProjectedLevel(self.width, bottleneck, len(signal.grid))],
-            FeedForwardDecoder(signal, ConvDecoder(bottleneck.dim, outputs, *shape), likelihood),
-        )
+        halvings = self.halvings if isinstance(self.halvings, list) else [self.halvings]
+        if not halvings or any(coarse <= fine for coarse, fine in pairwise(halvings)):
+            raise ValueError(f"halvings are {halvings}; list one a level, coarse to fine, each below the one before")
+        halved(signal.grid, halvings[0])
+        steps = [coarse - fine for coarse, fine in pairwise([*halvings, 0])]  # from each level to the next finer grid
+        width, dims = self.width, len(signal.grid)
+        residual = (self.residual_layers, self.residual_width, dims)
+
+        inputs = [signal.channels] + [width] * (len(steps) - 1)
+        stages = [ConvEncoder(c, width, step, *residual) for c, step in zip(inputs, reversed(steps), strict=True)]
+        levels: list[ProjectedLevel] = []
+        context = 0
+        for bottleneck, step in zip(copies(self.bottleneck, len(steps)), [*steps[:-1], None], strict=True):
+            merged = context + bottleneck.dim
+            up = None if step is None else ConvDecoder(merged, width // 2, width, step, *residual)
+            levels.append(ProjectedLevel(width, bottleneck, dims, context, up))
+            context = merged if up is None else up.outputs
+        likelihood = deepcopy(self.likelihood)
+        net = ConvDecoder(context, likelihood.outputs(signal), width, steps[-1], *residual)
+        decoder = FeedForwardDecoder(signal, net, likelihood)
+        return Autoencoder(signal, Pyramid(stages), levels, decoder, self.level_dropout)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from vqkit.bottlenecks import Bottleneck
-from vqkit.nn import conv
+from vqkit.nn import area, conv, linear
 
 
 class Level(nn.Module, ABC):
     """One bottleneck in a list of levels, coarse to fine. `context` is what the coarser levels merged to, None above
-    the coarsest."""
+    the coarsest. A level that is left out has a z of zeros on the grid of its context."""
 
     bottleneck: Bottleneck
+    additive: bool = False
+    """Whether z is added to the context, so that zeros change nothing and any model decodes without this level."""
 
     @abstractmethod
     def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
-        """The encoder's features of this level [B, F, *grid] -> what the bottleneck is given, [B, D, *grid]."""
+        """The encoder's features of this level [B, F, *grid] -> what the bottleneck is given, [B, inputs, *grid]."""
 
     @abstractmethod
     def merge(self, context: Tensor | None, z: Tensor) -> Tensor:
@@ -26,17 +29,66 @@ class Level(nn.Module, ABC):
 
 
 class ProjectedLevel(Level):
-    """The only level of a VQ-VAE: a 1x1 convolution to the bottleneck's inputs, and z itself is the context."""
+    """A level of VQ-VAE-2 (Razavi et al. 2019, https://arxiv.org/abs/1906.00446), or the only one of a VQ-VAE: z_e is a
+    1x1 convolution of the features beside the context.
 
-    def __init__(self, features: int, bottleneck: Bottleneck, dims: int = 2) -> None:
+    Args:
+        features: channels of the encoder's features.
+        bottleneck: what z_e passes.
+        dims: grid dimensions.
+        context: channels of the context; 0 for the coarsest level, which has none.
+        up: a net that brings the context beside z, [B, context + bottleneck.dim, *grid], to the grid of the next finer
+            level. The finest level has none, and the decoder gets the two as they are.
+    """
+
+    def __init__(
+        self, features: int, bottleneck: Bottleneck, dims: int = 2, context: int = 0, up: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.features, self.dims = features, dims
-        self.bottleneck = bottleneck
-        self.project = conv(dims, features, bottleneck.inputs, 1)
+        self.features, self.dims, self.context = features, dims, context
+        self.bottleneck, self.up = bottleneck, up
+        self.project = conv(dims, features + context, bottleneck.inputs, 1)
 
     def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
-        z_e: Tensor = self.project(features)
+        z_e: Tensor = self.project(_beside(features, context))
         return z_e
 
     def merge(self, context: Tensor | None, z: Tensor) -> Tensor:
-        return z
+        merged = _beside(z, context)
+        return merged if self.up is None else self.up(merged)
+
+
+class ResidualLevel(Level):
+    """A scale of a multi-scale residual tokenizer (VAR, Tian et al. 2024, https://arxiv.org/abs/2404.02905): z_e is
+    what the coarser scales left of the features, and the context is the sum of all z so far, each brought to the
+    finest `grid` by linear interpolation and a residual 3-wide convolution.
+
+    The convolution starts as 0 and has no bias, so that a z of zeros adds zeros. As z_e is a difference that the
+    context takes part in, the decoder's gradient is not counted once a scale: without the convolutions, what the scales
+    pass on sums up to the gradient itself. Raises ValueError for a bottleneck whose z cannot be a part of z_e.
+    """
+
+    additive = True
+
+    def __init__(self, bottleneck: Bottleneck, grid: tuple[int, ...]) -> None:
+        super().__init__()
+        if bottleneck.inputs != bottleneck.dim:
+            raise ValueError(
+                f"{type(bottleneck).__name__} takes {bottleneck.inputs} channels and gives {bottleneck.dim}, so its z "
+                "cannot be a part of its input; use a quantizer such as EMAVectorQuantizer"
+            )
+        self.bottleneck, self.grid = bottleneck, grid
+        self.refine = conv(len(grid), bottleneck.dim, bottleneck.dim, 3, bias=False)
+        nn.init.zeros_(self.refine.weight)  # type: ignore[arg-type]
+
+    def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
+        return features if context is None else features - area(context, features.shape[2:])
+
+    def merge(self, context: Tensor | None, z: Tensor) -> Tensor:
+        z = linear(z, self.grid)
+        z = z + self.refine(z)
+        return z if context is None else context + z
+
+
+def _beside(x: Tensor, context: Tensor | None) -> Tensor:
+    return x if context is None else torch.cat([x, context], 1)

@@ -7,3 +7,7 @@ from vqkit.nn.conv import conv as conv
 from vqkit.nn.linear import Flatten as Flatten
 from vqkit.nn.linear import LinearDecoder as LinearDecoder
 from vqkit.nn.precision import exact_float32 as exact_float32
+from vqkit.nn.pyramid import AreaPyramid as AreaPyramid
+from vqkit.nn.pyramid import Pyramid as Pyramid
+from vqkit.nn.pyramid import area as area
+from vqkit.nn.pyramid import linear as linear

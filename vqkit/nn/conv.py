@@ -18,9 +18,9 @@ _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
-def conv(dims: int, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Module:
+def conv(dims: int, inputs: int, outputs: int, size: int = 3, stride: int = 1, bias: bool = True) -> nn.Module:
     """A convolution over `dims` grid dimensions that keeps the grid, or divides it by `stride`."""
-    return _CONV[dims](inputs, outputs, size, stride, padding=(size - 1) // 2)
+    return _CONV[dims](inputs, outputs, size, stride, padding=(size - 1) // 2, bias=bias)
 
 
 class UpsamplingConv(nn.Module):
@@ -87,7 +87,7 @@ def _check_grid_nets(channels: int, width: int, halvings: int, dims: int) -> Non
 
 
 class ConvEncoder(nn.Module):
-    """Data [B, channels, *grid] to one feature map [B, width, *(grid / 2^halvings)], in a tuple: one entry a level.
+    """Data, or the features of another, [B, channels, *grid] to features [B, width, *(grid / 2^halvings)].
 
     `width` channels inside (half of it after the first halving), `residual_layers` of `residual_width`.
     """
@@ -112,8 +112,9 @@ class ConvEncoder(nn.Module):
         self.down = nn.Sequential(*down, conv(dims, widths[-1], width, 3))
         self.residual = ResidualStack(width, residual_width, residual_layers, dims)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (self.residual(self.down(x)),)
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.residual(self.down(x))
+        return features
 
 
 class ConvDecoder(nn.Module):
