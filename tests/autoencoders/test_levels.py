@@ -235,6 +235,14 @@ def test_the_decoders_gradient_reaches_every_level(make: type[Architecture]) -> 
     assert all(bool((p.grad != 0).any()) for p in model.levels.parameters())
 
 
+@pytest.mark.parametrize("make", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_finer_levels_loss_reaches_the_coarser_ones(make: type[Architecture]) -> None:
+    model = trained(make())
+    found = z_e_of_levels(model)
+    model(batch()).latents[-1].loss.backward()
+    assert all(bool((z_e.grad != 0).any()) for z_e in found)
+
+
 def test_level_dropout_leaves_out_finer_levels_of_a_share_of_the_samples() -> None:
     model, given = trained(three_levels(level_dropout=0.6)), batch(count=300)
     seen: list[Tensor] = []
