@@ -22,7 +22,7 @@ class Architecture(ABC):
 def copies(bottleneck: Bottleneck | list[Bottleneck], levels: int) -> list[Bottleneck]:
     """One bottleneck a level, coarse to fine: copies of the only one, or of each in a list, as no two levels and no two
     models share a codebook. Raises ValueError where the list has another length."""
-    given = bottleneck if isinstance(bottleneck, list) else [bottleneck] * levels
+    given = [bottleneck] * levels if isinstance(bottleneck, Bottleneck) else list(bottleneck)
     if len(given) != levels:
         raise ValueError(
             f"there are {len(given)} bottlenecks for {levels} levels; give tokenizer.bottleneck one a level, or one "

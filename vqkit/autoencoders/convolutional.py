@@ -47,7 +47,7 @@ class Convolutional(Architecture):
         self.level_dropout = level_dropout
 
     def __call__(self, signal: Signal) -> Autoencoder:
-        halvings = self.halvings if isinstance(self.halvings, list) else [self.halvings]
+        halvings = [self.halvings] if isinstance(self.halvings, int) else list(self.halvings)
         if not halvings or any(coarse <= fine for coarse, fine in pairwise(halvings)):
             raise ValueError(f"halvings are {halvings}; list one a level, coarse to fine, each below the one before")
         halved(signal.grid, halvings[0])
