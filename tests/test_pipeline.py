@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import vqkit
-from vqkit import checkpoint
+from vqkit import checkpoint, cli
 from vqkit.pipeline.folder import claim
 from vqkit.run import Run
 from vqkit.tokens import TokenShards
@@ -225,3 +225,116 @@ def test_overwriting_a_stage_removes_what_a_stop_left_of_it(tmp_path: Path) -> N
     (tmp_path / "tokens.part" / "train").mkdir(parents=True)
     claim(tmp_path, "data: digits\n", ["tokens"])
     assert not (tmp_path / "tokens.part").exists()
+
+
+# ---------------------------------------------------------------- models without tokens, and decoders told the class
+
+CONTINUOUS = {key: value for key, value in TINY.items() if key.startswith("training") or key == "tokenizer.width"} | {
+    "prior": "null",
+    "tokenizer.likelihood": "Categorical",
+}
+
+
+def bottleneck(name: str, **arguments: object) -> dict[str, object]:
+    return CONTINUOUS | {"tokenizer.bottleneck": {"class_path": name, "init_args": {"dim": 4, **arguments}}}
+
+
+def test_a_vae_is_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = vqkit.train("digits", out=tmp_path / "vae", **bottleneck("GaussianBottleneck", warmup_updates=6))
+    assert not {"tokens", "prior"} & {path.name for path in run.folder.iterdir()}
+    assert all(path.stat().st_size > 0 for path in run.results.values())
+    assert int(run.tokenizer.bottlenecks[0].get_buffer("updates")) == 12
+    samples = run.sample(5, seed=1)
+    assert samples.shape == (5, 1, 8, 8) and samples.dtype == torch.uint8
+    assert torch.equal(samples, run.sample(5, seed=1)) and not torch.equal(samples, run.sample(5, seed=2))
+    for split in ("train", "validation"):
+        numbers = run.evaluation[split]
+        assert numbers["bits_per_dim_training_prior"] == pytest.approx(
+            numbers["nll_bits_per_dim"] + numbers["rate_bits_per_dim_training_prior"]
+        )
+        assert numbers["kl_nats_training_prior"] > 0 and "estimated_bits" not in numbers
+    text = run.results["report"].read_text()
+    assert "<h2>Samples</h2>" in text and "<h2>Codebooks</h2>" not in text and "<h2>Tokens</h2>" not in text
+    np.save(tmp_path / "digits.npy", np.zeros((3, 8, 8), np.uint8))
+    assert cli.main(["doctor", str(run.folder)]) == cli.main(["evaluate", str(run.folder), "--samples=9"]) == 0
+    capsys.readouterr()
+    for use, sentence in (
+        (lambda: run.sample(1, temperature=0.5), "temperature, top_k and top_p are for drawing codes"),
+        (lambda: run.sample(1, label=3), "trained without labels"),
+        (lambda: run.prior, "GaussianBottleneck has no indices"),
+        (lambda: run.tokenize_source("digits", tmp_path / "tokens"), "GaussianBottleneck has no indices"),
+        (lambda: run.reconstruct_files([], tmp_path, label=3), "is told no label"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            use()
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_an_autoencoder_is_a_run_that_does_not_sample(tmp_path: Path) -> None:
+    out, keys = tmp_path / "ae", bottleneck("Identity")
+    vqkit.train("digits", out=out, stages=["tokenizer"], **keys)
+    for stage in ("tokens", "prior"):
+        with pytest.raises(
+            ValueError, match=f"no stage {stage} in a run without a prior.*tokenizer, evaluation, report$"
+        ):
+            vqkit.train("digits", out=out, stages=[stage], **keys)
+    run = vqkit.train("digits", out=out, **keys)
+    assert run.results["report"].exists() and not run.results["samples"].exists()
+    assert run.evaluation["validation"]["bits_per_dim_training_prior"] is None
+    assert run.evaluation["validation"]["nll_bits_per_dim"] > 0
+    with pytest.raises(ValueError, match="no prior to sample from"):
+        run.sample(1)
+    with pytest.raises(ValueError, match="holds a finished run"):
+        vqkit.train("digits", out=out, **keys)
+
+
+def test_a_decoder_told_the_class_is_told_it_everywhere(tmp_path: Path) -> None:
+    run = vqkit.train("digits", out=tmp_path / "vq", **TINY, **{"tokenizer.label_dim": 3})
+    held_out = run.dataset("train").read(range(300))  # more than are decoded at a time
+    x_hat = run.reconstruct(held_out.x, held_out.side)
+    assert torch.equal(
+        x_hat, run.tokenizer.signal.to_native(run.tokenizer.decode(run.tokenizer.encode(held_out.x), held_out.side))
+    )
+    Image.fromarray(held_out.x[0, 0].numpy()).save(tmp_path / "digit.png")
+    with pytest.raises(ValueError, match=r"is told a label; give the files' one as label, of 0, 1, "):
+        run.reconstruct_files([str(tmp_path / "digit.png")], tmp_path / "out")
+    (path,) = run.reconstruct_files(
+        [str(tmp_path / "digit.png")], tmp_path / "out", label=held_out.side["label"][0].item()
+    )
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), x_hat[0, 0].numpy())
+    with pytest.raises(ValueError, match="conditional on a label"):
+        run.reconstruct(held_out.x)
+    np.save(tmp_path / "x.npy", np.zeros((9, 8, 8), np.uint8))
+    with pytest.raises(ValueError, match=r"conditional on a label.*data whose samples have labels"):
+        run.evaluate(str(tmp_path / "x.npy"))
+    with pytest.raises(ValueError, match="the data has no labels for the decoder"):
+        vqkit.train("digits", data=tmp_path / "x.npy", out=tmp_path / "other", **TINY, **{"tokenizer.label_dim": 3})
+
+
+def test_a_vae_told_the_class_draws_it(tmp_path: Path) -> None:
+    keys = bottleneck("GaussianBottleneck") | {"tokenizer.label_dim": 3}
+    run = vqkit.train("digits", out=tmp_path / "cvae", **keys)
+    assert "<figcaption>7</figcaption>" in run.results["report"].read_text()
+    threes = run.sample(4, label=3, seed=1)
+    assert torch.equal(threes, run.sample(4, label="3", seed=1))
+    assert not torch.equal(threes, run.sample(4, label=4, seed=1))
+
+
+def test_a_run_that_is_made_again_without_tokens_keeps_none(tmp_path: Path) -> None:
+    vqkit.train("digits", out=tmp_path / "run", stages=["tokenizer", "tokens", "prior"], **TINY)
+    run = vqkit.train("digits", out=tmp_path / "run", overwrite=True, **bottleneck("GaussianBottleneck"))
+    assert not {"tokens", "prior", "metrics-prior.csv"} & {path.name for path in run.folder.iterdir()}
+    assert run.metrics["prior"] == []
+
+
+def test_the_prior_is_there_where_the_tokens_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"EMAVectorQuantizer has indices and the recipe no prior.*TransformerPrior"):
+        vqkit.train("digits", out=tmp_path / "run", **(TINY | {"prior": "null"}))
+    with pytest.raises(ValueError, match="GaussianBottleneck has no indices for a prior to learn; add --prior null"):
+        vqkit.train(
+            "digits",
+            out=tmp_path / "run",
+            **{"tokenizer.bottleneck": bottleneck("GaussianBottleneck")["tokenizer.bottleneck"]},
+        )
+    assert not (tmp_path / "run").exists()

@@ -69,23 +69,24 @@ def sample(
     return Told({"samples": out, "n": n}, f"{n} samples in {out}")
 
 
-def reconstruct(run: str, *files: str, out: str, levels: int | None = None) -> Told:
-    """Encodes files to tokens and decodes them again, to see what the tokens hold.
+def reconstruct(run: str, *files: str, out: str, levels: int | None = None, label: str | None = None) -> Told:
+    """Encodes files and decodes them again, to see what the tokens, or whatever the latent is, hold of them.
 
     Args:
         run: folder of a trained run.
         files: what to reconstruct; of a folder, all pictures in it.
         out: folder for the reconstructions, each under its own file's name and, where names clash, its folder's.
-        levels: decode so many levels alone, the coarsest ones, of a tokenizer of several; by default all.
+        levels: decode so many levels alone, the coarsest ones, of a model of several; by default all.
+        label: class of all the files, by name or number; only of a run whose decoder must be told one.
     """
     from vqkit.run import Run
 
-    written = Run(run).reconstruct_files(files, out, levels)
+    written = Run(run).reconstruct_files(files, out, levels, label)
     return Told({"reconstructions": [str(path) for path in written]}, f"{len(written)} reconstructions in {out}")
 
 
 def evaluate(run: str, data: str | None = None, samples: int = 10_000) -> Told:
-    """Measures distortion, codebook health and rate on the train and validation splits.
+    """Measures distortion, likelihood, codebook health and rate on the train and validation splits.
 
     Args:
         run: folder of a trained run.
@@ -122,10 +123,12 @@ def doctor(run: str) -> Told:
         run: folder of a trained and evaluated run.
     """
     from vqkit.run import Run
+    from vqkit.signal import Layout
     from vqkit.training.doctor import as_text, diagnose
 
     loaded = Run(run)
-    findings = diagnose(loaded.evaluation, loaded.layout, loaded.metrics)
+    layout = loaded.layout if loaded.tokenizer.discrete else Layout((), ())
+    findings = diagnose(loaded.evaluation, layout, loaded.metrics)
     healthy = not any(finding.remedy for finding in findings)
     return Told({"healthy": healthy, "findings": [finding._asdict() for finding in findings]}, as_text(findings))
 

@@ -37,7 +37,7 @@ class Recipe:
         data: SOURCE of the samples: a built-in name (digits, shapes), a file, a folder, Parquet, or hf://owner/name.
         modality: how files become tensors, such as Image with its size and channels.
         tokenizer: the autoencoder, but for the data's own shape.
-        prior: p(indices), but for the tokenizer's grids and alphabets.
+        prior: p(indices), but for the tokenizer's grids and alphabets; null where the tokenizer has no indices.
         training: how the tokenizer is trained.
         prior_training: how the prior is trained.
         validation_share: held out where the source has no validation split of its own.
@@ -46,7 +46,7 @@ class Recipe:
     data: str
     modality: Modality
     tokenizer: Architecture
-    prior: Callable[[Layout], Prior]
+    prior: Callable[[Layout], Prior] | None = None
     training: Training = field(default_factory=Training)
     prior_training: Training = field(default_factory=Training)
     validation_share: float = 0.1
@@ -94,7 +94,7 @@ def _chain(recipe: str, above: tuple[str, ...]) -> list[dict[str, Any]]:
     except yaml.YAMLError as error:
         raise ValueError(f"{recipe} is not YAML ({' '.join(str(error).split())}); mend that line") from None
     if not isinstance(document, dict):
-        raise ValueError(f"{recipe} holds no keys; a recipe says at least data, modality, tokenizer and prior")
+        raise ValueError(f"{recipe} holds no keys; a recipe says at least data, modality and tokenizer")
     base = document.pop("base", None)
     return [*(_chain(base, (*above, recipe)) if base else []), document]
 

@@ -68,6 +68,8 @@ class Run:
     def _made(self, part: Literal["tokenizer", "tokens", "prior"]) -> Path:
         """What a stage of training left. Raises ValueError where that stage is still to come."""
         stages = ("tokenizer", "tokens", "prior")
+        if part != "tokenizer" and (self.folder / "tokenizer").is_dir():
+            _ = self.tokenizer.quantizers  # refuses what has no indices, so that no command is named that cannot work
         missing = [stage for stage in stages[: stages.index(part) + 1] if not (self.folder / stage).is_dir()]
         if part in missing:
             raise ValueError(
@@ -141,7 +143,7 @@ class Run:
 
     def tokenize(self, data: Dataset, out: str | os.PathLike[str], bar: bool | None = None) -> TokenShards:
         """Token shards of a data set in the folder `out`; one that was stopped goes on where it stopped."""
-        out, tokenizer = Path(out), self.tokenizer
+        out, tokenizer, layout = Path(out), self.tokenizer, self.layout
         if any(out.glob("tokens-*.parquet")):
             TokenShards(out, self.fingerprint)  # refuses a folder of another tokenizer's tokens
         with Progress(f"tokens of {out.name}", len(data), "sample", bar) as progress:
@@ -154,7 +156,7 @@ class Run:
                     progress.advance(len(rows))
                 else:
                     batches = _encode(tokenizer, data, rows, progress)
-                    write_shard(path, batches, self.layout, self.fingerprint, source)
+                    write_shard(path, batches, layout, self.fingerprint, source)
         return TokenShards(out, self.fingerprint)
 
     def tokenize_source(
@@ -180,48 +182,71 @@ class Run:
         top_p: float | None = None,
         seed: int = 0,
     ) -> Tensor:
-        """Draws [n, C, *grid] native values: tokens from the prior, then decoded.
+        """Draws [n, C, *grid] native values: tokens from the prior, then decoded. Where there are none, the latent is
+        drawn from its training prior, such as N(0, I), and a temperature or a choice of codes is refused.
 
-        `label` is a class by name or number; without one, a labelled prior draws the classes in turn.
+        `label` is a class by name or number; without one, a labelled prior or decoder draws the classes in turn.
         """
         if n < 1:
             raise ValueError(f"n is {n}; draw at least one sample")
         if not 0 <= seed < 2**63:
             raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
+        discrete = self.tokenizer.discrete
+        if not discrete and (temperature, top_k, top_p) != (1.0, None, None):
+            raise ValueError(
+                "temperature, top_k and top_p are for drawing codes, which this model lacks; leave them out"
+            )
         labels = self.labels(n, label)
         generator = torch.Generator().manual_seed(seed)
         drawn = []
         for start in range(0, n, _BATCH):
             side: Side = {} if labels is None else {"label": labels[start : start + _BATCH].to(self.device)}
-            indices = sample(
-                self.prior,
-                self.layout,
-                min(_BATCH, n - start),
-                side,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                generator=generator,
-            )
-            drawn.append(self._to_native(self.tokenizer.decode(indices, side)))
+            count = min(_BATCH, n - start)
+            if discrete:
+                indices = sample(
+                    self.prior,
+                    self.layout,
+                    count,
+                    side,
+                    temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    generator=generator,
+                )
+                x_hat = self.tokenizer.decode(indices, side)
+            else:
+                x_hat = self.tokenizer.sample(count, side, generator)
+            drawn.append(self._to_native(x_hat))
         return torch.cat(drawn)
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether there is a prior to draw from: a learned one over tokens, or without tokens every bottleneck's."""
+        if self.tokenizer.discrete:
+            return (self.folder / "prior").is_dir()
+        return all(bottleneck.has_prior for bottleneck in self.tokenizer.bottlenecks)
+
     def labels(self, n: int, label: int | str | None = None) -> Tensor | None:
-        """The labels [n] that `sample` draws for; None where the data has none."""
-        names = self.tokenizer.signal.labels
+        """The labels [n] that `sample` draws for; None where neither prior nor decoder is told any."""
+        told = self.tokenizer.discrete or self.tokenizer.decoder.classes
+        names = self.tokenizer.signal.labels if told else ()
         if label is None:
             return torch.arange(n) % len(names) if names else None
         if not names:
-            raise ValueError("this run's data has no labels; leave label out")
+            raise ValueError("this run was trained without labels; leave label out")
         if str(label) not in names and not (str(label).isdigit() and int(label) < len(names)):
             raise ValueError(f"there is no label {label}; name one of {', '.join(names)}")
         return torch.full((n,), names.index(str(label)) if str(label) in names else int(label))
 
-    def reconstruct(self, x: Tensor, levels: int | None = None) -> Tensor:
-        """x [B, C, *grid] native -> its reconstruction, native; of the first `levels` alone, coarse to fine, where the
-        tokenizer can do that."""
-        parts = [part.to(self.device) for part in x.split(_BATCH)]
-        return torch.cat([self._to_native(self.tokenizer.reconstruct(part, levels=levels)) for part in parts])
+    def reconstruct(self, x: Tensor, side: Side | None = None, levels: int | None = None) -> Tensor:
+        """x [B, C, *grid] native -> its reconstruction, native. `side` has the labels [B] where the decoder is told
+        them; of the first `levels` alone, coarse to fine, where the model can do that."""
+        reconstructed = []
+        for start in range(0, len(x), _BATCH):
+            rows = slice(start, start + _BATCH)
+            told = {name: fact[rows].to(self.device) for name, fact in (side or {}).items()}
+            reconstructed.append(self._to_native(self.tokenizer.reconstruct(x[rows], told, levels=levels)))
+        return torch.cat(reconstructed)
 
     def save_samples(self, x: Tensor, path: str | os.PathLike[str], columns: int | None = None) -> None:
         """Samples [n, C, *grid] as a picture (.png), by default about as wide as high, or as values (.npy)."""
@@ -241,13 +266,18 @@ class Run:
         return path
 
     def reconstruct_files(
-        self, files: Sequence[str], out: str | os.PathLike[str], levels: int | None = None
+        self,
+        files: Sequence[str],
+        out: str | os.PathLike[str],
+        levels: int | None = None,
+        label: int | str | None = None,
     ) -> list[Path]:
-        """Each file, and each of a folder's, through the tokens, of the first `levels` alone if that is given, into the
-        folder `out` under the same name as .png; returns the paths. Names that clash are told apart by their
-        folders."""
+        """Each file, and each of a folder's, through the bottlenecks, the first `levels` alone if that is given, into
+        the folder `out` under the same name as .png; returns the paths. Names that clash are told apart by their
+        folders. `label` is the class of all of them, where the decoder must be told one."""
         modality, out = self.recipe.modality, Path(out)
         sources, xs = named_files(files, modality.suffixes), []
+        side = self._side(len(sources), label)
         for file in sources:  # all are read before anything is written
             shape = (x := modality.decode(file)).shape
             if (*shape[:-1], shape[-1]) != (*self.tokenizer.signal.grid, self.tokenizer.signal.channels):
@@ -258,10 +288,23 @@ class Run:
         paths = [out / name for name in told_apart([file.with_suffix(".png") for file in sources])]
         if {path.resolve() for path in paths} & {file.resolve() for file in sources}:
             raise ValueError(f"the reconstructions would replace files in {out}; name another folder")
-        for x_hat, path in zip(self.reconstruct(torch.stack(xs), levels), paths, strict=True):
+        for x_hat, path in zip(self.reconstruct(torch.stack(xs), side, levels), paths, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             modality.save(x_hat, path)
         return paths
+
+    def _side(self, n: int, label: int | str | None) -> Side:
+        """What the decoder is told of `n` samples of one class."""
+        if not self.tokenizer.decoder.classes:
+            if label is not None:
+                raise ValueError("this run's decoder is told no label; leave label out")
+            return {}
+        if label is None:
+            names = ", ".join(self.tokenizer.signal.labels)
+            raise ValueError(f"this run's decoder is told a label; give the files' one as label, of {names}")
+        labels = self.labels(n, label)
+        assert labels is not None
+        return {"label": labels}
 
     def _to_native(self, x_hat: Tensor) -> Tensor:
         return self.tokenizer.signal.to_native(x_hat).cpu()
@@ -271,14 +314,15 @@ class Run:
         if samples < 1:
             raise ValueError(f"samples is {samples}; evaluate at least one")
         opened = open_source(source or self.recipe.data)
-        has_prior = (self.folder / "prior").is_dir()
+        has_prior, discrete = (self.folder / "prior").is_dir(), self.tokenizer.discrete
+        prior, unigram = self.prior if has_prior else None, self.unigram if discrete else None
         results: dict[str, Any] = {}
         for split in SPLITS:
             data = self.dataset(split, opened)
             rows = spread(len(data), samples)
             with Progress(f"evaluation of {split}", len(rows), "sample", bar) as progress:
                 batches = _counted(sweep(data, _BATCH, rows), progress)
-                results[split] = evaluate(self.tokenizer, self.prior if has_prior else None, self.unigram, batches)
+                results[split] = evaluate(self.tokenizer, prior, unigram, batches)
         return results
 
     def save_evaluation(self, numbers: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ class Batch(NamedTuple):
 
 class Layout(NamedTuple):
     """All that a prior needs to know of a tokenizer: per level, coarse to fine, the grid of positions and the alphabet
-    of each of the Q codebooks at a position; and how many classes a label has (0: no labels)."""
+    of each of the Q codebooks at a position; and how many classes a label has (0: no labels). No levels: no tokens."""
 
     grids: tuple[tuple[int, ...], ...]
     codebook_sizes: tuple[tuple[int, ...], ...]
@@ -89,3 +89,17 @@ class Layout(NamedTuple):
             math.prod(grid) * sum(math.log2(k) for k in sizes)
             for grid, sizes in zip(self.grids, self.codebook_sizes, strict=True)
         )
+
+
+def labels(side: Side, classes: int, batch: int, device: torch.device) -> Tensor:
+    """The labels [B] of a batch, int64. Raises ValueError where they are missing or not from 0 to `classes` - 1."""
+    label = side.get("label")
+    if label is None:
+        raise ValueError(
+            'this model is conditional on a label; give side={"label": int64 [B]}, or data whose samples have labels'
+        )
+    if label.shape != (batch,) or label.is_floating_point():
+        raise ValueError(f"label is {label.dtype} {list(label.shape)}; give int64 labels of [{batch}]")
+    if bool(((label < 0) | (label >= classes)).any()):
+        raise ValueError(f"a label is beyond the {classes} classes of this model; give labels from 0 to {classes - 1}")
+    return label.to(device, torch.int64)

@@ -42,6 +42,43 @@ def test_beta_is_applied_once(beta: float) -> None:
     torch.testing.assert_close(latent.kl, GaussianBottleneck(4)(z_e).kl)  # beta weighs the loss alone
 
 
+def test_the_weight_of_the_kl_grows_with_the_updates_and_its_gradient_with_it() -> None:
+    z_e = torch.randn(3, 8, 5, requires_grad=True)
+    (wanted,) = torch.autograd.grad(kl_divergence(posterior(z_e), Normal(0, 1)).mean(), z_e)
+    bottleneck = GaussianBottleneck(4, beta=3.0, warmup_updates=4)
+    for weight in (0.0, 0.75, 1.5, 2.25, 3.0, 3.0):
+        latent = bottleneck(z_e)
+        (gradient,) = torch.autograd.grad(latent.loss, z_e)
+        torch.testing.assert_close(gradient, weight * wanted)
+        assert float(latent.stats["kl_weight"]) == pytest.approx(weight)
+        torch.testing.assert_close(latent.kl.mean(), latent.stats["kl"])  # which the schedule leaves alone
+        torch.testing.assert_close(latent.kl, kl_divergence(posterior(z_e), Normal(0, 1)).flatten(1).sum(1).detach())
+        bottleneck.update()
+
+
+def test_the_schedule_counts_steps_of_training_and_goes_on_from_what_was_saved() -> None:
+    bottleneck, z_e = GaussianBottleneck(4, warmup_updates=4), torch.randn(3, 8, 5)
+    bottleneck.update()  # without a step
+    bottleneck.eval()(z_e)
+    bottleneck.update()  # of an evaluation
+    assert float(bottleneck.kl_weight) == 0
+    for _ in range(2):
+        bottleneck.train()(z_e)
+        bottleneck(z_e)  # accumulated, one step
+        bottleneck.update()
+    other = GaussianBottleneck(4, warmup_updates=4)
+    other.load_state_dict(bottleneck.state_dict())
+    assert float(bottleneck.kl_weight) == float(other.kl_weight) == 0.5
+
+
+def test_a_draw_is_of_the_posterior() -> None:
+    mean, deviation = torch.randn(1, 2, 1), torch.rand(1, 2, 1) + 0.1
+    z_e = torch.cat([mean, 2 * deviation.log()], 1).expand(1, 4, 20_000)
+    z = GaussianBottleneck(2).eval().draw(z_e, None, torch.Generator().manual_seed(1)).z
+    torch.testing.assert_close(z.mean(2, keepdim=True), mean, atol=0.03, rtol=0)
+    torch.testing.assert_close(z.std(2, keepdim=True), deviation, atol=0.03, rtol=0)
+
+
 def test_free_bits_stop_the_gradient_of_channels_below_them() -> None:
     z_e = torch.zeros(2, 4, 5)
     z_e[:, 0] = 0.1  # means: 0.005 nats
@@ -104,7 +141,7 @@ def test_the_encoder_gives_a_mean_and_a_log_variance() -> None:
     assert bottleneck.inputs == 6 and z_e.shape == (2, 6, 4, 4) and bottleneck(z_e).z.shape == (2, 3, 4, 4)
 
 
-@pytest.mark.parametrize("arguments", [{"dim": 0}, {"beta": -1.0}, {"free_bits": -0.1}])
+@pytest.mark.parametrize("arguments", [{"dim": 0}, {"beta": -1.0}, {"free_bits": -0.1}, {"warmup_updates": -1}])
 def test_bad_arguments_are_refused_by_name(arguments: dict[str, float]) -> None:
     (name,) = arguments
     with pytest.raises(ValueError, match=f"{name}.* {next(iter(arguments.values()))}"):

@@ -46,6 +46,7 @@ MEMBERS: dict[str, Callable[[], Bottleneck]] = {  # a new bottleneck is one more
     "binary spherical": lambda: BinarySphericalQuantizer(DIM),
     "uniform scalar": lambda: UniformScalarQuantizer(DIM, 0.5, 7, 1.5),
     "gaussian": lambda: GaussianBottleneck(DIM // 2),
+    "gaussian, warming up": lambda: GaussianBottleneck(DIM // 2, 2.0, warmup_updates=7),
     "cosine": lambda: CosineSimilarityQuantizer(VectorQuantizer(DIM, 20)),
     "ema cosine": lambda: CosineSimilarityQuantizer(EMAVectorQuantizer(DIM, 20)),
     "projected": lambda: ProjectedQuantizer(CosineSimilarityQuantizer(EMAVectorQuantizer(3, 20)), DIM),
@@ -62,7 +63,7 @@ MEMBERS: dict[str, Callable[[], Bottleneck]] = {  # a new bottleneck is one more
 }
 QUANTIZERS = {name: make for name, make in MEMBERS.items() if isinstance(make(), Quantizer)}
 STOCHASTIC = {  # those whose training draws
-    "gaussian", "Gumbel-softmax", "straight-through Gumbel", "Gumbel-max", "implicit MLE",
+    "gaussian", "gaussian, warming up", "Gumbel-softmax", "straight-through Gumbel", "Gumbel-max", "implicit MLE",
 }  # fmt: skip
 GRIDS = [(10,), (4, 5), (2, 3, 4)]
 MEMORY_FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -269,6 +270,22 @@ def test_kl_is_the_log_of_the_alphabet_for_each_position_that_counts(quantizer: 
     torch.testing.assert_close(quantizer(of_grid((4, 5))).kl, torch.full((BATCH,), 20 * nats))
     masked = quantizer(of_grid((4, 5)), half_masked((4, 5))).kl
     torch.testing.assert_close(masked, torch.tensor([10.0, 10.0, 20.0]) * nats)
+
+
+def test_a_draw_is_the_result_of_evaluation_but_for_a_drawn_z(bottleneck: Bottleneck) -> None:
+    bottleneck.eval()
+    before, z_e = state(bottleneck), of_grid((4, 5))
+    latent, drawn = bottleneck(z_e), bottleneck.draw(z_e, None, torch.Generator().manual_seed(1))
+    assert_same_latent(latent._replace(z=drawn.z), drawn)
+    assert torch.equal(latent.z, drawn.z) == (not isinstance(bottleneck, GaussianBottleneck))
+    assert torch.equal(drawn.z, bottleneck.draw(z_e, None, torch.Generator().manual_seed(1)).z)
+    assert_same_state(before, bottleneck.state_dict())
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_without_a_prior_there_is_no_kl(name: str) -> None:
+    bottleneck = MEMBERS[name]().eval()
+    assert bool(bottleneck(of_grid((4, 5))).kl.isnan().all()) == (not bottleneck.has_prior)
 
 
 def test_kl_is_undefined_without_a_posterior() -> None:

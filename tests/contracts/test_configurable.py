@@ -14,7 +14,13 @@ from torch import nn
 
 from vqkit import autoencoders, bottlenecks, likelihoods, priors
 from vqkit import nn as vqkit_nn
-from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel, ResidualLevel
+from vqkit.autoencoders import (
+    Autoencoder,
+    ClassConditionalDecoder,
+    FeedForwardDecoder,
+    ProjectedLevel,
+    ResidualLevel,
+)
 from vqkit.bottlenecks import (
     BinarySphericalQuantizer,
     CosineSimilarityQuantizer,
@@ -85,7 +91,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     BinarySphericalQuantizer: {"dim": 3, "groups": (2, 1), "entropy_weight": 0.2, "temperature": 0.3},
     UniformScalarQuantizer: {"dim": 3, "step": 0.5, "levels": 7, "dead_zone": 1.5},
-    GaussianBottleneck: {"dim": 3, "beta": 0.5, "free_bits": 0.1},
+    GaussianBottleneck: {"dim": 3, "beta": 0.5, "free_bits": 0.1, "warmup_updates": 7},
     CosineSimilarityQuantizer: {"quantizer": EMAVectorQuantizer(3, 7)},
     ProjectedQuantizer: {"quantizer": EMAVectorQuantizer(3, 7), "dim": 5},
     ProductQuantizer: {"quantizers": [EMAVectorQuantizer(3, 7), VectorQuantizer(2, 5)]},
@@ -137,6 +143,9 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     ResidualLevel: {"bottleneck": EMAVectorQuantizer(3, 7), "grid": (4, 6)},
     FeedForwardDecoder: {"signal": SIGNAL, "net": ConvDecoder(3, 2, 6), "likelihood": Gaussian(0.2)},
+    ClassConditionalDecoder: {
+        "decoder": FeedForwardDecoder(SIGNAL, ConvDecoder(5, 2, 6), Gaussian(0.2)), "classes": 2, "dim": 3,
+    },
     Autoencoder: {
         "signal": SIGNAL,
         "encoder": Pyramid([ConvEncoder(2, 6), ConvEncoder(6, 6)]),

@@ -9,13 +9,15 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
-from vqkit.bottlenecks import VectorQuantizer
+from vqkit.bottlenecks import GaussianBottleneck, VectorQuantizer
 from vqkit.evaluation import MEASURES, evaluate, table
 from vqkit.likelihoods import Gaussian
 from vqkit.priors import UniformPrior, UnigramPrior
 from vqkit.signal import Batch, Signal
 
 SIGNAL = Signal(1, (8, 8), 0, 255, 256, ("even", "odd"))
+
+UNSCORED = {name for name in MEASURES if name.startswith(("nll", "elbo", "bits_per_dim"))}  # by a density
 
 
 class OneMap(nn.Module):
@@ -46,7 +48,7 @@ def test_every_measure_is_there_and_is_json(tokenizer: Autoencoder) -> None:
     found = evaluate(tokenizer, UniformPrior(layout), UnigramPrior(layout), batches())
     assert set(found) == {*MEASURES, "usage_of_codebooks", "perplexity_of_codebooks", "reasons"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert {name for name in MEASURES if found[name] is None} == set(found["reasons"]) == {"ms_ssim"}
+    assert {name for name in MEASURES if found[name] is None} == set(found["reasons"]) == {"ms_ssim", *UNSCORED}
     assert (found["samples"], found["held_out_tokens"], found["nominal_bits"]) == (10, 40, 16.0)
     assert found["estimated_bits"] == pytest.approx(16.0)
     assert found["unigram_nats_per_token"] == pytest.approx(found["uniform_nats_per_token"])
@@ -57,13 +59,16 @@ def test_distortion_is_of_what_the_tokens_give_back(tokenizer: Autoencoder) -> N
     x = torch.cat([batch.x for batch in batches()])
     x_hat = SIGNAL.to_native(tokenizer.reconstruct(x))
     assert found["mse"] == pytest.approx(float(((x.double() - x_hat.double()) / 255).square().mean()), rel=1e-6)
-    assert set(found["reasons"]) == {"ms_ssim", "estimated_bits", "nats_per_token"}
+    rates = {"kl_nats_learned_prior", "rate_bits_per_dim_learned_prior"}
+    assert set(found["reasons"]) == {"ms_ssim", "estimated_bits", "nats_per_token", *rates, *UNSCORED}
 
 
 def test_mistakes_are_named(tokenizer: Autoencoder) -> None:
     unigram = UnigramPrior(tokenizer.layout())
     with pytest.raises(ValueError, match="at least one sample"):
         evaluate(tokenizer, None, unigram, [])
+    with pytest.raises(ValueError, match="fit a UnigramPrior"):
+        evaluate(tokenizer, None, None, batches())
     padded = batches()[0]._replace(mask=torch.ones(7, 8, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match="no padding"):
         evaluate(tokenizer, None, unigram, [padded])
@@ -76,3 +81,19 @@ def test_the_table_has_a_column_a_split_and_says_why_numbers_miss(tokenizer: Aut
     text = console.export_text()
     assert all(measure.title in text for measure in MEASURES.values())
     assert "train" in text and "validation" in text and "The run has no prior" in text
+
+
+def test_a_model_without_tokens_has_no_row_of_them(tokenizer: Autoencoder) -> None:
+    vae = Autoencoder(SIGNAL, OneMap(), [ProjectedLevel(4, GaussianBottleneck(3))], tokenizer.decoder)
+    found = evaluate(vae, None, None, batches())
+    of_tokens = {"usage", "perplexity", "held_out_tokens", "nominal_bits", "estimated_bits"}
+    of_tokens |= {name for name in MEASURES if name.endswith(("_per_token", "_learned_prior"))}
+    assert set(found) == {*MEASURES, "reasons"} - of_tokens
+    x = torch.cat([batch.x for batch in batches()])
+    x_hat = SIGNAL.to_native(vae.reconstruct(x))  # of the mean
+    assert found["mse"] == pytest.approx(float(((x.double() - x_hat.double()) / 255).square().mean()), rel=1e-6)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table({"train": found, "validation": found}))
+    text = console.export_text()
+    assert all((measure.title in text) == (name not in of_tokens) for name, measure in MEASURES.items())
+    assert text.count("cannot score data of 256 levels") == 1

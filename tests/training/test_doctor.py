@@ -200,6 +200,14 @@ def test_waiting_for_data(share: float, names: list[str]) -> None:
     assert ill(found(tokenizer=log(FLAT, waiting_for_data=[share] * 20))) == names
 
 
+def test_a_run_without_tokens_has_no_codebooks_to_be_ill() -> None:
+    train, validation = {"samples": 1000, "mse": 0.01}, {"samples": 1000, "mse": 0.02}
+    metrics = {"tokenizer": log(FLAT), "prior": []}
+    findings = diagnose({"train": train, "validation": validation}, Layout((), ()), metrics)
+    assert [finding.check for finding in findings] == ["overfitting", "loss at the end", "waiting for data"]
+    assert ill(findings) == ["overfitting"]
+
+
 def test_an_evaluation_without_codebooks_is_refused() -> None:
     older = numbers()
     del older["perplexity_of_codebooks"]

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from vqkit.autoencoders import Autoencoder, Convolutional
 from vqkit.bottlenecks import (
+    Bottleneck,
     CosineSimilarityQuantizer,
     EMAVectorQuantizer,
+    GaussianBottleneck,
     GumbelMaxQuantizer,
     GumbelSoftmaxQuantizer,
     ImplicitMLEQuantizer,
     IndexBackpropagationQuantizer,
-    Quantizer,
     SharedResidualQuantizer,
     SimVectorQuantizer,
     VectorQuantizer,
@@ -34,7 +35,7 @@ from vqkit.training.metrics import read_rows
 from vqkit.training.stage import Stage
 
 STEPS = 12
-Kind = Callable[[int, int], Quantizer]
+Kind = Callable[[int, int], Bottleneck]
 
 
 def data() -> Dataset:
@@ -78,12 +79,16 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.values(), other.values(), strict=True))
 
 
-def residual(dim: int, codebook_size: int) -> Quantizer:
+def residual(dim: int, codebook_size: int) -> Bottleneck:
     return SharedResidualQuantizer(EMAVectorQuantizer(dim, codebook_size), depth=3, dropout=0.5)
 
 
-def cosine(dim: int, codebook_size: int) -> Quantizer:
+def cosine(dim: int, codebook_size: int) -> Bottleneck:
     return CosineSimilarityQuantizer(IndexBackpropagationQuantizer(dim, codebook_size))
+
+
+def warming_up(dim: int, codebook_size: int) -> Bottleneck:
+    return GaussianBottleneck(dim, warmup_updates=10)
 
 
 KINDS = [
@@ -95,6 +100,7 @@ KINDS = [
     ImplicitMLEQuantizer,
     residual,
     cosine,
+    warming_up,
 ]
 
 

@@ -80,6 +80,11 @@ class Autoencoder(nn.Module):
         return tuple(level.bottleneck for level in self.levels)  # type: ignore[misc]
 
     @property
+    def discrete(self) -> bool:
+        """Whether every level is a quantizer, so that x has indices."""
+        return all(isinstance(bottleneck, Quantizer) for bottleneck in self.bottlenecks)
+
+    @property
     def quantizers(self) -> tuple[Quantizer, ...]:
         """Coarse to fine. Raises ValueError where a level is not discrete."""
         found = self.bottlenecks
@@ -90,24 +95,29 @@ class Autoencoder(nn.Module):
                 )
         return found  # type: ignore[return-value]
 
-    def layout(self) -> Layout:
-        """The grids and alphabets of the indices of one sample of `signal`."""
+    def grids(self) -> tuple[tuple[int, ...], ...]:
+        """The grid of each level for one sample of `signal`, coarse to fine."""
         with torch.no_grad():
             features = self.encoder(torch.zeros(1, self.signal.channels, *self.signal.grid, device=self.device))
-        return Layout(
-            tuple(tuple(f.shape[2:]) for f in features),
-            tuple(q.codebook_sizes for q in self.quantizers),
-            len(self.signal.labels),
-        )
+        return tuple(tuple(f.shape[2:]) for f in features)
 
-    def _code(self, x: Tensor, mask: Tensor | None) -> Iterator[_Coded]:
+    def layout(self) -> Layout:
+        """The grids and alphabets of the indices of one sample of `signal`."""
+        return Layout(self.grids(), tuple(q.codebook_sizes for q in self.quantizers), len(self.signal.labels))
+
+    def _code(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        code: Callable[[Bottleneck, Tensor, Tensor | None], Latent] = Bottleneck.__call__,
+    ) -> Iterator[_Coded]:
         """The recursion of encoding, coarse to fine."""
         context = None
         x = self.signal.normalise(x.to(self.device))
         for level, features in zip(self.levels, self.encoder(x), strict=True):
             z_e = level.z_e(features, context)  # type: ignore[operator]
             small = shrink(mask, z_e)
-            latent = level.bottleneck(z_e, small)  # type: ignore[operator]
+            latent = code(level.bottleneck, z_e, small)  # type: ignore[arg-type]
             context = level.merge(context, latent.z)  # type: ignore[operator]
             yield _Coded(z_e, small, latent, context)
 
@@ -142,6 +152,27 @@ class Autoencoder(nn.Module):
         """Every level's `Latent`, coarse to fine."""
         with _inference(self):
             return tuple(level.latent for level in self._code(x, mask))
+
+    def posterior(
+        self, x: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[tuple[Latent, ...], Tensor]:
+        """Every level's `Latent` with z drawn from q(z | x), and what the decoder gets of them: -log p(x | z) there and
+        the latents' KL are the two parts of the evidence lower bound."""
+        with _inference(self):
+            coded = tuple(self._code(x, mask, lambda bottleneck, z_e, m: bottleneck.draw(z_e, m, generator)))
+            return tuple(level.latent for level in coded), coded[-1].context
+
+    def nll(self, x: Tensor, z: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Tensor:
+        """-log p(x | z) of what the decoder gets, [B] nats. Raises ValueError where there is no likelihood of x."""
+        with _inference(self):
+            return self.decoder.nll(x.to(self.device), z, side, mask)
+
+    def sample(self, batch: int, side: Side = _NO_SIDE, generator: torch.Generator | None = None) -> Tensor:
+        """x_hat [batch, C, *grid] of z from the training prior of every level, float32 in native values. Raises
+        ValueError where a level has none; indices under a learned prior are drawn by `vqkit.priors.sample`."""
+        with _inference(self):
+            grids = zip(self.bottlenecks, self.grids(), strict=True)
+            return self.decoder.reconstruct(self._merge([b.sample(batch, g, generator) for b, g in grids]), side)
 
     def encode(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Indices:
         """x [B, C, *grid] -> indices, one [B, Q, *grid] int64 a level. Raises ValueError where nothing is discrete."""

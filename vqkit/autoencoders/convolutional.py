@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from vqkit.autoencoders.architecture import Architecture, copies, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
-from vqkit.autoencoders.decoder import FeedForwardDecoder
+from vqkit.autoencoders.class_conditional import ClassConditionalDecoder
+from vqkit.autoencoders.decoder import Decoder, FeedForwardDecoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
@@ -30,6 +31,7 @@ class Convolutional(Architecture):
         residual_width: channels inside a residual layer.
         level_dropout: share of the samples in training for which finer levels are left out, so that the coarse levels
             can be decoded alone.
+        label_dim: channels in which the decoder is told the label, beside z; 0 tells it nothing.
     """
 
     def __init__(
@@ -41,10 +43,13 @@ class Convolutional(Architecture):
         residual_layers: int = 2,
         residual_width: int = 32,
         level_dropout: float = 0.0,
+        label_dim: int = 0,
     ) -> None:
         self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
         self.residual_layers, self.residual_width = residual_layers, residual_width
-        self.level_dropout = level_dropout
+        self.level_dropout, self.label_dim = level_dropout, label_dim
+        if label_dim < 0:
+            raise ValueError(f"label_dim is {label_dim}; give 0, which tells the decoder no label, or more")
 
     def __call__(self, signal: Signal) -> Autoencoder:
         halvings = [self.halvings] if isinstance(self.halvings, int) else list(self.halvings)
@@ -65,6 +70,8 @@ class Convolutional(Architecture):
             levels.append(ProjectedLevel(width, bottleneck, dims, context, up))
             context = merged if up is None else up.outputs
         likelihood = deepcopy(self.likelihood)
-        net = ConvDecoder(context, likelihood.outputs(signal), width, steps[-1], *residual)
-        decoder = FeedForwardDecoder(signal, net, likelihood)
+        net = ConvDecoder(context + self.label_dim, likelihood.outputs(signal), width, steps[-1], *residual)
+        decoder: Decoder = FeedForwardDecoder(signal, net, likelihood)
+        if self.label_dim:
+            decoder = ClassConditionalDecoder(decoder, len(signal.labels), self.label_dim)
         return Autoencoder(signal, Pyramid(stages), levels, decoder, self.level_dropout)

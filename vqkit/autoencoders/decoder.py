@@ -14,6 +14,9 @@ from vqkit.signal import Side, Signal
 class Decoder(nn.Module, ABC):
     """p(x | z). x [B, C, *grid] is in native values, z [B, D, *grid] what the levels merged to."""
 
+    classes: int = 0
+    """Of the label that it must be told: p(x | z, label). 0: it is told none."""
+
     @abstractmethod
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         """What training minimises: a scalar, nats per data dimension up to a constant."""

@@ -36,6 +36,8 @@ class Bottleneck(nn.Module, ABC):
     depends on; `update` does, once an optimizer step."""
 
     dim: int
+    has_prior: bool = True
+    """Whether there is a training prior: to sample from, and to which the posterior has a KL."""
 
     @property
     def inputs(self) -> int:
@@ -64,6 +66,12 @@ class Bottleneck(nn.Module, ABC):
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         """What `forward` returns, of a z_e that is float32 and was looked at. For those who write or compose
         bottlenecks; everybody else calls the bottleneck."""
+
+    def draw(self, z_e: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None) -> Latent:
+        """As `forward`, but z is a draw from the posterior q(z | x) also in eval mode; `generator` is on the CPU. What
+        the evidence lower bound is an expectation over; the same as `forward` where the posterior is a point."""
+        latent: Latent = self(z_e, mask)
+        return latent
 
     def update(self) -> None:
         """Once an optimizer step: moving averages, revival, schedules, synchronised over processes."""

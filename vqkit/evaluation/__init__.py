@@ -1,4 +1,5 @@
-"""What a tokenizer and a prior are worth: distortion, rate, and how much of the codebook is in use."""
+"""What a model and a prior are worth: distortion, rate, the bound on the likelihood, and how much of the codebook is in
+use."""
 
 from vqkit.evaluation.codebook import CodebookHealth as CodebookHealth
 from vqkit.evaluation.codebook import perplexity as perplexity
@@ -6,6 +7,7 @@ from vqkit.evaluation.codebook import usage as usage
 from vqkit.evaluation.distortion import Distortion as Distortion
 from vqkit.evaluation.distortion import psnr as psnr
 from vqkit.evaluation.evaluate import evaluate as evaluate
+from vqkit.evaluation.evidence import Evidence as Evidence
 from vqkit.evaluation.measures import MEASURES as MEASURES
 from vqkit.evaluation.measures import Measure as Measure
 from vqkit.evaluation.measures import table as table

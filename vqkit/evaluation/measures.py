@@ -62,7 +62,41 @@ MEASURES: dict[str, Measure] = {
         "Unigram", "nats a token", 4, "The same under the code frequencies of the training split, position ignored."
     ),
     "uniform_nats_per_token": Measure("Uniform", "nats a token", 4, "The same when every code is equally likely."),
+    "nll_nats": Measure("NLL given z", "nats a sample", 2, "-log p(x | z): what the data cost once z is known."),
+    "kl_nats_training_prior": Measure(
+        "KL, training prior",
+        "nats a sample",
+        2,
+        "What z costs under N(0, I), or with all codes alike.",
+    ),
+    "kl_nats_learned_prior": Measure(
+        "KL, learned prior", "nats a sample", 2, "What z costs under the prior that was learned over its indices."
+    ),
+    "elbo_nats_training_prior": Measure(
+        "ELBO, training prior", "nats a sample", 2, "At most log p(x): minus the sum of NLL and KL; more is better."
+    ),
+    "elbo_nats_learned_prior": Measure("ELBO, learned prior", "nats a sample", 2, "The same under the learned prior."),
+    "nll_bits_per_dim": Measure(
+        "Distortion", "bits a dimension", 4, "The NLL in bits for each value of the data (each pixel and channel)."
+    ),
+    "rate_bits_per_dim_training_prior": Measure(
+        "Rate, training prior", "bits a dimension", 4, "The KL in bits for each value of the data."
+    ),
+    "rate_bits_per_dim_learned_prior": Measure(
+        "Rate, learned prior", "bits a dimension", 4, "The same under the learned prior."
+    ),
+    "bits_per_dim_training_prior": Measure(
+        "Total, training prior", "bits a dimension", 4, "Their sum, -ELBO: at least -log2 p(x); less is better."
+    ),
+    "bits_per_dim_learned_prior": Measure(
+        "Total, learned prior", "bits a dimension", 4, "The same under the learned prior."
+    ),
 }
+
+
+def applicable(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Measure]:
+    """Those of `MEASURES` that a model's evaluation speaks of: one without tokens has no measures of them."""
+    return {key: measure for key, measure in MEASURES.items() if any(key in found for found in evaluation.values())}
 
 
 def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -70,9 +104,12 @@ def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
     result = Table("", caption_justify="left")
     for split in evaluation:
         result.add_column(split, justify="right")
-    for key, measure in MEASURES.items():
+    for key, measure in applicable(evaluation).items():
         result.add_row(measure.title, *(measure.show(found.get(key)) for found in evaluation.values()))
-    # The splits of one run lack the same numbers for the same reasons, so that each is said once.
-    reasons = {key: text for found in evaluation.values() for key, text in found.get("reasons", {}).items()}
-    result.caption = "\n".join(f"{MEASURES[key].name} {ABSENT} {text}" for key, text in reasons.items()) or None
+    # Splits of one run lack the same numbers, and several numbers the same thing, so each reason is said once.
+    names: dict[str, dict[str, None]] = {}
+    for found in evaluation.values():
+        for key, text in found.get("reasons", {}).items():
+            names.setdefault(text, {})[MEASURES[key].name] = None
+    result.caption = "\n".join(f"{', '.join(keys)} {ABSENT} {text}" for text, keys in names.items()) or None
     return result

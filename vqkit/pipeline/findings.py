@@ -6,10 +6,13 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from torch import Tensor
+
 from vqkit.data import spread
 from vqkit.evaluation import CodebookHealth
 from vqkit.report import Findings, write
 from vqkit.run import Run
+from vqkit.signal import Batch, Indices, Layout
 
 _SHOWN = 16  # held-out samples in the report
 
@@ -19,34 +22,42 @@ def report(run: Run) -> Path:
     evaluation = run.evaluation
     data = run.dataset("validation")
     held_out = data.read(spread(len(data), _SHOWN))
-    indices = run.tokenizer.encode(held_out.x, held_out.side)
+    layout, indices, token_counts = _tokens(run, held_out)
     samples, labels = None, []
-    if (run.folder / "prior").is_dir():
+    if run.can_sample:
         names = run.tokenizer.signal.labels
         columns = len(names) if 1 < len(names) <= 16 else 8  # a column a class where there are few
         samples, drawn = run.sample(8 * columns), run.labels(8 * columns)
         labels = [] if drawn is None else [names[label] for label in drawn.tolist()]
         run.save_samples(samples, run.results["samples"], columns)
-    health = CodebookHealth(run.layout)
-    for indices_of_batch, _ in run.token_batches("validation"):
-        health.add(indices_of_batch)
     findings = Findings(
         title=": ".join(dict.fromkeys([run.folder.resolve().name, run.recipe.data])),
         config_yaml=run.config,
         command=f"vqkit train {run.folder / 'config.yaml'} --out {run.folder}-again",
         evaluation=evaluation,
         originals=held_out.x,
-        reconstructions=run.reconstruct(held_out.x),
+        reconstructions=run.reconstruct(held_out.x, held_out.side),
         indices=indices,
         samples=samples,
         sample_labels=labels,
-        layout=run.layout,
-        token_counts=health.counts,
+        layout=layout,
+        token_counts=token_counts,
         metrics=run.metrics,
         facts=_facts(run),
     )
     write(findings, run.results["report"])
     return run.results["report"]
+
+
+def _tokens(run: Run, shown: Batch) -> tuple[Layout, Indices, list[Tensor]]:
+    """The layout, the indices of what is shown, and how often each code occurs in held-out tokens; nothing of all that
+    where nothing is discrete."""
+    if not run.tokenizer.discrete:
+        return Layout((), ()), (), []
+    health = CodebookHealth(run.layout)
+    for indices, _ in run.token_batches("validation"):
+        health.add(indices)
+    return run.layout, run.tokenizer.encode(shown.x, shown.side), health.counts
 
 
 def _facts(run: Run) -> dict[str, str]:

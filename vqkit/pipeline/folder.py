@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vqkit.pipeline.stages import STAGES, done, following, left
+from vqkit.pipeline.stages import STAGES, done, following, left, stages_of
 from vqkit.training.states import states_of
 
 
@@ -21,7 +21,7 @@ def refuse_taken(out: Path, config: str, wanted: Sequence[str], overwrite: bool)
         raise ValueError(f"{out} holds something else than a run; name another folder with --out")
     differences = _differences(yaml.safe_load((out / "config.yaml").read_text()), yaml.safe_load(config))
     if overwrite:
-        kept = [stage for stage in STAGES if done(out, stage) and stage not in following(wanted)]
+        kept = [stage for stage in stages_of(config) if done(out, stage) and stage not in following(wanted)]
         if kept and any(not key.startswith("prior") for key in differences):
             raise ValueError(
                 f"{out} keeps its {', '.join(kept)}, made with another {differences[0]}; overwrite those stages too, "
@@ -41,15 +41,16 @@ def refuse_taken(out: Path, config: str, wanted: Sequence[str], overwrite: bool)
         )
 
 
-def refuse_gaps(out: Path, wanted: Sequence[str], overwrite: bool) -> None:
+def refuse_gaps(out: Path, config: str, wanted: Sequence[str], overwrite: bool) -> None:
     """Raises ValueError where a stage is asked for and one that it needs is not there and not asked for. Every stage
     needs all before it, but for the prior."""
-    last = max((list(STAGES).index(stage) for stage in wanted), default=0)
+    stages = stages_of(config)
+    last = max((stages.index(stage) for stage in wanted), default=0)
     gone = set(following(wanted)) if overwrite else set()
-    gaps = [stage for stage in list(STAGES)[:last] if stage not in wanted and (stage in gone or not done(out, stage))]
+    gaps = [stage for stage in stages[:last] if stage not in wanted and (stage in gone or not done(out, stage))]
     if needed := [stage for stage in gaps if stage != "prior"]:
         raise ValueError(
-            f"{out} has no {' and no '.join(needed)} for its {list(STAGES)[last]}; add {','.join(needed)} to "
+            f"{out} has no {' and no '.join(needed)} for its {stages[last]}; add {','.join(needed)} to "
             "--stages, or leave --stages out"
         )
 

@@ -14,7 +14,7 @@ from vqkit import recipe
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, open_source
 from vqkit.pipeline.folder import claim, refuse_gaps, refuse_taken
-from vqkit.pipeline.stages import STAGES, StageInputs, done
+from vqkit.pipeline.stages import STAGES, StageInputs, done, stages_of
 from vqkit.recipe import Recipe
 from vqkit.run import SPLITS, Run
 from vqkit.training.states import last_state, states_of
@@ -40,7 +40,8 @@ def train(
         recipe_name: a recipe that comes with vqkit, such as digits, or a YAML file.
         data: SOURCE, in place of the recipe's.
         out: folder of the run, by default runs/RECIPE. An unfinished run of the same settings is resumed.
-        stages: some of tokenizer, tokens, prior, evaluation, report; by default all.
+        stages: some of tokenizer, tokens, prior, evaluation, report; by default all that the recipe has: tokens and
+            prior are only of a tokenizer with indices.
         overwrite: make stages again that are done already, and all that follow from them.
         strict: stop at a sample that cannot be read, instead of leaving it out and counting it.
         bar: True for progress bars, False for silence; by default bars on a terminal and lines elsewhere.
@@ -70,12 +71,14 @@ def make(
     bar: bool | None = None,
 ) -> Run:
     """The stages that are asked for and not done yet, in order. `config` is the YAML of `parts`."""
-    wanted = list(STAGES) if stages is None else list(stages)
+    existing = stages_of(config)
+    wanted = existing if stages is None else list(stages)
     for stage in wanted:
-        if stage not in STAGES:
-            raise ValueError(f"there is no stage {stage}; name some of {', '.join(STAGES)}")
+        if stage not in existing:
+            why = " in a run without a prior, whose model has no indices" if stage in STAGES else ""
+            raise ValueError(f"there is no stage {stage}{why}; name some of {', '.join(existing)}")
     refuse_taken(out, config, wanted, overwrite)
-    refuse_gaps(out, wanted, overwrite)
+    refuse_gaps(out, config, wanted, overwrite)
     sets, tokenizer = _fitting(parts, strict)
     fresh = not (out / "config.yaml").is_file()
     try:
@@ -108,6 +111,24 @@ def _fitting(parts: Recipe, strict: bool) -> tuple[dict[str, Dataset], Autoencod
     if signals[0] != signals[1]:
         raise ValueError(f"the splits of {parts.data} differ ({signals[0]}, {signals[1]}); make them alike")
     tokenizer = parts.tokenizer(signals[0])
+    _check_prior(parts, tokenizer)
+    for settings in (parts.training, parts.prior_training):
+        settings.resolve_device()
+    return sets, tokenizer
+
+
+def _check_prior(parts: Recipe, tokenizer: Autoencoder) -> None:
+    """Raises ValueError unless the tokenizer has indices and the recipe a prior that fits them, or neither."""
+    kinds = " and ".join(dict.fromkeys(type(bottleneck).__name__ for bottleneck in tokenizer.bottlenecks))
+    if parts.prior is None:
+        if tokenizer.discrete:
+            raise ValueError(f"{kinds} has indices and the recipe no prior for them; add --prior TransformerPrior")
+        return
+    if not tokenizer.discrete:
+        raise ValueError(
+            f"{kinds} has no indices for a prior to learn; add --prior null, or use a quantizer such as "
+            "EMAVectorQuantizer"
+        )
     layout = tokenizer.layout()
     if (largest := max(max(sizes) for sizes in layout.codebook_sizes)) > _MOST_CODES:
         raise ValueError(
@@ -115,6 +136,3 @@ def _fitting(parts: Recipe, strict: bool) -> tuple[dict[str, Dataset], Autoencod
             f"channels, so that none has more than {_MOST_CODES:,}"
         )
     parts.prior(layout)
-    for settings in (parts.training, parts.prior_training):
-        settings.resolve_device()
-    return sets, tokenizer

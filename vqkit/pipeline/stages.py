@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import yaml
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
@@ -59,10 +60,11 @@ def _write_tokens(inputs: StageInputs) -> None:
 def _train_prior(inputs: StageInputs) -> None:
     from vqkit.training.fit import fit
 
-    settings, run = inputs.parts.prior_training, inputs.run
+    settings, run, make_prior = inputs.parts.prior_training, inputs.run, inputs.parts.prior
+    assert make_prior is not None  # else the run has no such stage
     train_set, held_out = run.tokens("train"), run.tokens("validation")
     torch.manual_seed(settings.seed)
-    prior = inputs.parts.prior(train_set.layout)
+    prior = make_prior(train_set.layout)
     fit(
         "prior",
         PriorObjective(prior),
@@ -93,11 +95,18 @@ STAGES: dict[str, tuple[Callable[[StageInputs], None], str]] = {
     "report": (_report, "report/index.html"),
 }
 """In order: what makes each, and what in the folder says that it is done."""
+_OF_TOKENS = ("tokens", "prior")
+
+
+def stages_of(config: str) -> list[str]:
+    """Those of a run with this configuration: where there is no prior, nothing has indices to write or to learn."""
+    has_prior = yaml.safe_load(config).get("prior") is not None
+    return [stage for stage in STAGES if has_prior or stage not in _OF_TOKENS]
 
 
 def left(out: Path) -> list[str]:
     """The stages that are still to come in a run's folder."""
-    return [stage for stage in STAGES if not done(out, stage)]
+    return [stage for stage in stages_of((out / "config.yaml").read_text()) if not done(out, stage)]
 
 
 def done(out: Path, stage: str) -> bool:

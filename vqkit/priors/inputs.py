@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.priors.base import Prior
-from vqkit.signal import Indices, Layout, Side
+from vqkit.signal import Indices, Layout
 
 
 def device_of(prior: Prior) -> torch.device:
@@ -96,15 +96,3 @@ def spans(layout: Layout) -> list[Span]:
         found.extend(Span(level, first, start, start + cells, size) for start, size in zip(starts, sizes, strict=True))
         first = starts.stop
     return found
-
-
-def labels(side: Side, classes: int, batch: int, device: torch.device) -> Tensor:
-    """The labels [B] of a batch. Raises ValueError where they are missing or not from 0 to `classes` - 1."""
-    label = side.get("label")
-    if label is None:
-        raise ValueError('this prior is conditional on a label; give side={"label": int64 [B]}')
-    if label.shape != (batch,) or label.is_floating_point():
-        raise ValueError(f"label is {label.dtype} {list(label.shape)}; give int64 labels of [{batch}]")
-    if bool(((label < 0) | (label >= classes)).any()):
-        raise ValueError(f"a label is beyond the {classes} classes of this prior; give labels from 0 to {classes - 1}")
-    return label.to(device, torch.int64)

@@ -17,11 +17,10 @@ from vqkit.priors.inputs import (
     device_of,
     flatten,
     known_tokens,
-    labels,
     spans,
     unflatten,
 )
-from vqkit.signal import Indices, Layout, Side
+from vqkit.signal import Indices, Layout, Side, labels
 
 
 class TransformerPrior(Prior):

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from torch import Tensor
 
 from vqkit.evaluation import MEASURES, perplexity, psnr, usage
-from vqkit.evaluation.measures import ABSENT
+from vqkit.evaluation.measures import ABSENT, applicable
 from vqkit.report.curves import training_charts, usage_chart
 from vqkit.report.pictures import index_map, picture
 from vqkit.signal import Indices, Layout
@@ -25,10 +25,11 @@ class Findings(NamedTuple):
     """Everything that the page tells.
 
     `command` repeats the run. `evaluation` maps "train" and "validation" to what `evaluate` returned. `originals` and
-    `reconstructions` are uint8 [N, C, H, W], `indices` theirs. `samples` is uint8 [M, C, H, W], None where there is no
-    prior, and has M `sample_labels`, none where the prior was asked for nothing. `token_counts` has an int64 [Q, K] a
-    level, of held-out tokens. `metrics` maps "tokenizer" and "prior" to the rows of their logs, with a column `step`.
-    `facts` are told as they are, such as hardware, seconds and versions.
+    `reconstructions` are uint8 [N, C, H, W], `indices` theirs; a model without tokens has none, and a layout without
+    levels. `samples` is uint8 [M, C, H, W], None where there is no prior, and has M `sample_labels`, none where the
+    prior was asked for nothing. `token_counts` has an int64 [Q, K] a level, of held-out tokens. `metrics` maps
+    "tokenizer" and "prior" to the rows of their logs, with a column `step`. `facts` are told as they are, such as
+    hardware, seconds and versions.
     """
 
     title: str
@@ -110,6 +111,11 @@ def _headlines(findings: Findings) -> list[dict[str, str]]:
         "estimated_bits": ("bits", f"a picture, {show('nominal_bits')} nominal"),
         "nats_per_token": ("nats", f"a token, {show('unigram_nats_per_token')} for code frequencies alone"),
     }
+    if not findings.layout.grids:
+        headlines = {key: headlines[key] for key in ("psnr", "nmse")} | {
+            "kl_nats_training_prior": ("nats", "a picture that the latent costs under its prior"),
+            "bits_per_dim_training_prior": ("bits", f"a dimension, {show('nll_bits_per_dim')} of them distortion"),
+        }
     missing = numbers.get("reasons", {})
     return [
         {"name": MEASURES[key].name, "value": ABSENT, "unit": "", "beside": missing.get(key, "Not measured.")}
@@ -194,5 +200,5 @@ def _numbers(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
             "values": [measure.show(found.get(key)) for found in evaluation.values()],
             "reasons": list(dict.fromkeys(r for e in evaluation.values() if (r := e.get("reasons", {}).get(key)))),
         }
-        for key, measure in MEASURES.items()
+        for key, measure in applicable(evaluation).items()
     ]

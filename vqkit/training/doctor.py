@@ -58,13 +58,13 @@ def diagnose(
 
     Args:
         evaluation: what `evaluate` found in the splits "train" and "validation".
-        layout: the tokenizer's.
+        layout: the tokenizer's; without levels where it has no indices, whose checks are then left out.
         metrics: the logs of the stages "tokenizer" and "prior"; no rows where a stage was not trained.
 
     Raises ValueError where the evaluation is one without numbers of each codebook.
     """
     train, held_out = evaluation["train"], evaluation["validation"]
-    if "perplexity_of_codebooks" not in held_out:
+    if layout.grids and "perplexity_of_codebooks" not in held_out:
         raise ValueError("the evaluation is of an older vqkit; make it again with: vqkit evaluate RUN")
     levels = _codebooks(layout, held_out)
     found: list[Finding | None] = []
@@ -177,7 +177,7 @@ def norms_apart(level: int, name: str, rows: Rows, suffix: str) -> Finding | Non
 
 def useless_prior(held_out: Mapping[str, Any]) -> Finding | None:
     """The prior beside the code frequencies alone; None without a prior, and where a token costs next to nothing."""
-    nats, unigram = held_out["nats_per_token"], held_out["unigram_nats_per_token"]
+    nats, unigram = held_out.get("nats_per_token"), held_out.get("unigram_nats_per_token")
     if nats is None or unigram is None or unigram < math.log(_UNUSED):
         return None
     return Finding(
@@ -194,7 +194,7 @@ def useless_prior(held_out: Mapping[str, Any]) -> Finding | None:
 def overfitting(stage: str, rows: Rows, train: Mapping[str, Any], held_out: Mapping[str, Any]) -> Finding | None:
     """A stage's validation number beside the same of the data it was trained on; None where it was not measured."""
     (key, most), settings = _OVERFIT[stage], _SETTINGS[stage]
-    ours, theirs = train[key], held_out[key]
+    ours, theirs = train.get(key), held_out.get(key)
     if ours is None or theirs is None:
         return None
     sentence = f"{key} of the {stage} is {theirs:.4g} on the validation split and {ours:.4g} on the train split."

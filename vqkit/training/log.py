@@ -82,6 +82,7 @@ def _summary(row: dict[str, float]) -> str:
         "usage": "{:.0%}",
         "batch_perplexity": "{:.0f}",
         "batch_usage": "{:.0%}",
+        "kl": "{:.1f}",
         "validation_mse": "{:.5f}",
         "validation_nats_per_token": "{:.3f}",
         "samples_per_second": "{:,.0f}/s",
