@@ -338,3 +338,16 @@ def test_the_prior_is_there_where_the_tokens_are(tmp_path: Path) -> None:
             **{"tokenizer.bottleneck": bottleneck("GaussianBottleneck")["tokenizer.bottleneck"]},
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_pca_is_a_run_that_takes_no_steps(tmp_path: Path) -> None:
+    (tmp_path / "pca.yaml").write_text(
+        "data: digits\nmodality: {class_path: Image, init_args: {size: 8, channels: 1}}\n"
+        "tokenizer: {class_path: PCA, init_args: {bottleneck: {class_path: Identity, init_args: {dim: 8}}, likelihood: "
+        "Gaussian}}\nprior: null\n"
+    )
+    run = vqkit.train(str(tmp_path / "pca.yaml"), out=tmp_path / "run")
+    x = run.dataset("train").read(range(1000)).x.flatten(1).double()
+    left = torch.linalg.svdvals((x - x.mean(0)) / 255)[8:].square().sum() / x.numel()
+    assert run.evaluation["train"]["mse"] == pytest.approx(float(left), rel=0.2)
+    assert run.results["report"].exists() and not (run.folder / "metrics-tokenizer.csv").exists()

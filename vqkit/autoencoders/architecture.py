@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 
 from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.bottlenecks import Bottleneck
-from vqkit.signal import Signal
+from vqkit.signal import Batch, Signal
 
 
 class Architecture(ABC):
@@ -15,8 +16,12 @@ class Architecture(ABC):
 
     @abstractmethod
     def __call__(self, signal: Signal) -> Autoencoder:
-        """A new, untrained autoencoder. Raises ValueError where the signal
-        does not fit."""
+        """A new, untrained autoencoder. Raises ValueError where the signal does not fit."""
+
+    def fit(self, signal: Signal, batches: Callable[[], Iterable[Batch]]) -> Autoencoder | None:
+        """The trained autoencoder, where its best weights have a closed form; None where gradients have to find them.
+        `batches` starts the stream anew; it has to end."""
+        return None
 
 
 def copies(bottleneck: Bottleneck | list[Bottleneck], levels: int) -> list[Bottleneck]:

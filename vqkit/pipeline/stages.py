@@ -11,7 +11,7 @@ import yaml
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
-from vqkit.data import Dataset, shuffled
+from vqkit.data import Dataset, shuffled, sweep
 from vqkit.pipeline.findings import report
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
@@ -20,6 +20,7 @@ from vqkit.training import PriorObjective, TokenizerObjective
 from vqkit.training.states import last_state
 
 _INITIALISING = 64  # samples a batch of the stream that codebooks start from
+_FITTING = 256  # and of the passes that a closed form takes
 
 
 class StageInputs(NamedTuple):
@@ -36,18 +37,14 @@ def _train_tokenizer(inputs: StageInputs) -> None:
     from vqkit.training.fit import fit
 
     settings, train_set, held_out = inputs.parts.training, inputs.sets["train"], inputs.sets["validation"]
-    if last_state(inputs.run.folder, "tokenizer") is None:
-        inputs.tokenizer.initialise(lambda: shuffled(train_set, _INITIALISING, settings.seed))
-    fit(
-        "tokenizer",
-        TokenizerObjective(inputs.tokenizer),
-        settings,
-        inputs.run.folder,
-        train_set,
-        held_out,
-        inputs.bar,
-    )
-    checkpoint.save(inputs.tokenizer, inputs.run.folder / "tokenizer")
+    tokenizer = inputs.parts.tokenizer.fit(train_set.signal, lambda: sweep(train_set, _FITTING))
+    if tokenizer is None:
+        tokenizer = inputs.tokenizer
+        if last_state(inputs.run.folder, "tokenizer") is None:
+            tokenizer.initialise(lambda: shuffled(train_set, _INITIALISING, settings.seed))
+        objective = TokenizerObjective(tokenizer)
+        fit("tokenizer", objective, settings, inputs.run.folder, train_set, held_out, inputs.bar)
+    checkpoint.save(tokenizer, inputs.run.folder / "tokenizer")
 
 
 def _write_tokens(inputs: StageInputs) -> None:
