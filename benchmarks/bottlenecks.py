@@ -57,7 +57,7 @@ MEMBERS: dict[str, Callable[[], Bottleneck]] = {
     "FiniteScalarQuantizer": lambda: FiniteScalarQuantizer((8, 8, 8)),
     "LookupFreeQuantizer": lambda: LookupFreeQuantizer(9),
     "BinarySphericalQuantizer": lambda: BinarySphericalQuantizer(9),
-    "UniformScalarQuantizer": lambda: UniformScalarQuantizer(4, step=1.0, levels=5),  # 9.3 bits: levels are odd
+    "UniformScalarQuantizer": lambda: UniformScalarQuantizer(4, step=0.3, levels=5),  # 9.3 bits: levels are odd
     "IndexBackpropagationQuantizer": lambda: CosineSimilarityQuantizer(
         IndexBackpropagationQuantizer(8, 512, **SHORT)  # on a sphere, as the longest codes would win otherwise
     ),

@@ -60,9 +60,18 @@ def test_the_gradient_is_straight_through_also_where_clamped_or_dead() -> None:
     assert torch.equal(z_e.grad, gradient)
 
 
+def test_the_commitment_counts_squared_steps_and_brings_z_e_back() -> None:
+    z_e = torch.tensor([[[0.2, 9.0]]], requires_grad=True)  # one channel, two positions; levels end at 1.0
+    loss = UniformScalarQuantizer(1, 0.5, 5, commitment_weight=0.3)(z_e).loss
+    loss.backward()
+    torch.testing.assert_close(loss.detach(), torch.tensor(0.3 * (0.4**2 + 16.0**2) / 2))
+    torch.testing.assert_close(z_e.grad, 0.3 * torch.tensor([[[0.2, 8.0]]]) / 0.5**2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"commitment_weight": -1.0}, "commitment_weight is -1.0"),
         ({"dim": 0}, "dim is 0"),
         ({"step": 0.0}, "step is 0.0"),
         ({"levels": 256}, "levels is 256; take an odd number"),

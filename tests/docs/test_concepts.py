@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import math
 import re
 from functools import cache
@@ -334,7 +335,7 @@ def test_a_step_moves_every_code_that_shares_a_map_and_only_the_winners_of_free_
 
 # ---------------------------------------------------------------- bottlenecks.md
 
-TABLE = (ROOT / "docs" / "concepts" / "bottlenecks.md").read_text()
+TABLE, MEASURED = (ROOT / "docs" / "concepts" / "bottlenecks.md").read_text().split("## Which to choose")
 ROWS = {name: line for line in TABLE.splitlines() if line.startswith("| ") for name in re.findall(r"`(\w+)`", line)[:1]}
 DENSE = [
     GumbelSoftmaxQuantizer,
@@ -371,6 +372,16 @@ def test_every_bottleneck_has_a_row() -> None:
         if inspect.isclass(value) and issubclass(value, bottlenecks.Bottleneck) and not inspect.isabstract(value)
     }
     assert set(ROWS) == members
+
+
+def test_what_was_measured_is_what_is_stored() -> None:
+    cells = json.loads((ROOT / "benchmarks" / "results" / "bottlenecks.json").read_text())["cells"]
+    rows = [line for line in MEASURED.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(cells) - 2  # but for an estimator, and one of two that are alike
+    for row in rows:
+        name, error, seconds = row.split("`")[1], *(row.split("|")[column].split(",")[0] for column in (2, -2))
+        assert float(error) == pytest.approx(cells[name]["nmse"], abs=5.1e-4), name
+        assert int(seconds) == pytest.approx(1e3 * cells[name]["seconds_a_step"], abs=0.51), name
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqkit.bottlenecks.arguments import between, count, positive
+from vqkit.bottlenecks.arguments import between, count, positive, weight
+from vqkit.bottlenecks.base import masked_mean
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
 
@@ -23,16 +24,24 @@ class UniformScalarQuantizer(ScalarQuantizer):
         levels: of a channel, an odd number, so that 0 is one of them.
         dead_zone: the width of the cell of 0, in steps: 1 is plain rounding, 4/3 and 5/3 are H.264's for intra and
             inter blocks, 2 is JPEG 2000's.
+        commitment_weight: of |z_e - sg(z)|^2 in squared steps, a mean over latent dimensions. A gradient that is passed
+            straight through everything has nothing else that brings z_e back from beyond the last level.
 
     Raises:
         ValueError: an argument is out of these ranges.
     """
 
-    def __init__(self, dim: int, step: float, levels: int = 255, dead_zone: float = 1.0) -> None:
+    def __init__(
+        self, dim: int, step: float, levels: int = 255, dead_zone: float = 1.0, commitment_weight: float = 0.25
+    ) -> None:
         if levels % 2 == 0:
             raise ValueError(f"levels is {levels}; take an odd number, so that 0 is a level")
         super().__init__((levels,) * count("dim", dim), (1,) * dim)
         self.step, self.levels, self.dead_zone = positive("step", step), levels, between("dead_zone", dead_zone, 1, 2)
+        self.commitment_weight = weight("commitment_weight", commitment_weight)
+
+    def loss(self, bounded: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
+        return self.commitment_weight * masked_mean(((bounded - z_q) / self.step).square(), mask)
 
     def coordinate(self, bounded: Tensor) -> Tensor:
         return F.softshrink(bounded / self.step, (self.dead_zone - 1) / 2) + self.levels // 2
