@@ -280,7 +280,7 @@ class Run:
         side = self._side(len(sources), label)
         for file in sources:  # all are read before anything is written
             shape = (x := modality.decode(file)).shape
-            if (*shape[:-1], shape[-1]) != (*self.tokenizer.signal.grid, self.tokenizer.signal.channels):
+            if shape != (*self.tokenizer.signal.grid, self.tokenizer.signal.channels):
                 raise ValueError(
                     f"{file} is {list(shape)}, this run takes {list(self.tokenizer.signal.grid)}; resize it"
                 )
@@ -372,7 +372,7 @@ def _counted(batches: Iterable[Batch], progress: Progress) -> Iterator[Batch]:
 
 def _encode(tokenizer: Autoencoder, data: Dataset, rows: range, progress: Progress) -> Iterator[Tokens]:
     for batch in sweep(data, _BATCH, rows):
-        indices = tokenizer.encode(batch.x.to(next(tokenizer.parameters()).device), batch.side, batch.mask)
+        indices = tokenizer.encode(batch.x.to(tokenizer.device), batch.side, batch.mask)
         yield Tokens(indices, batch.side, batch.key)
         progress.advance(len(batch.key))
 
