@@ -12,8 +12,8 @@ from vqkit.signal import Side, labels
 class ClassConditionalDecoder(Decoder):
     """Gives `decoder` z with a learned embedding of the label beside it at every position, [B, D + `dim`, *grid], so
     that z need not say what the label does (Sohn et al. 2015,
-    https://proceedings.neurips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html). With a posterior q(z | x), which sees the label through x alone,
-    the evidence lower bound is that of p(x | label).
+    https://proceedings.neurips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html). With a posterior
+    q(z | x), which sees the label through x alone, the evidence lower bound is that of p(x | label).
 
     Args:
         decoder: for z of D + `dim` channels.
