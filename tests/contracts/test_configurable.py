@@ -56,6 +56,7 @@ from vqkit.likelihoods import (
     LearnedScale,
     LogisticMixture,
     MultiscaleSSIM,
+    Scored,
 )
 from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
 from vqkit.priors import TransformerPrior, UniformPrior, UnigramPrior
@@ -137,6 +138,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     LearnedScale: {"channels": 2, "initial": 0.1},
     LogisticMixture: {"components": 3},
     MultiscaleSSIM: {"scales": 2, "weight": 3.0},
+    Scored: {"objective": L1(2.0), "likelihood": Laplace(0.2)},
     ProjectedLevel: {
         "features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1, "context": 2,
         "up": ConvDecoder(5, 2, 6, dims=1),

@@ -26,6 +26,7 @@ from vqkit.likelihoods import (
     Mass,
     MultiscaleSSIM,
     Reconstruction,
+    Scored,
 )
 from vqkit.signal import Signal
 
@@ -63,6 +64,8 @@ CASES: dict[str, tuple[Reconstruction, Signal]] = {  # a new member is one more 
     "logistic mixture, bytes": (LogisticMixture(5), BYTES),
     "logistic mixture, negative levels": (LogisticMixture(2), SHORTS),
     "logistic mixture, video": (LogisticMixture(1), VIDEO),
+    "scored, bytes": (Scored(Gaussian(), DiscretizedDensity(Laplace(LearnedScale()))), BYTES),
+    "scored, floats": (Scored(L1(), Laplace(0.1)), FLOATS),
     "l1": (L1(3.0), FLOATS),
     "l1, video": (L1(), VIDEO),
     "multi-scale ssim": (MultiscaleSSIM(2), PICTURES),

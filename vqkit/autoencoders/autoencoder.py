@@ -167,6 +167,12 @@ class Autoencoder(nn.Module):
         with _inference(self):
             return self.decoder.nll(x.to(self.device), z, side, mask)
 
+    def calibrate(self, batch: Batch) -> None:
+        """Fits what the likelihood learns beside the nets, such as a scale, to these samples: once, after training."""
+        _, z = self.posterior(batch.x, batch.mask, torch.Generator().manual_seed(0))
+        with _inference(self):
+            self.decoder.calibrate(batch.x.to(self.device), z, batch.side)
+
     def sample(self, batch: int, side: Side = _NO_SIDE, generator: torch.Generator | None = None) -> Tensor:
         """x_hat [batch, C, *grid] of z from the training prior of every level, float32 in native values. Raises
         ValueError where a level has none; indices under a learned prior are drawn by `vqkit.priors.sample`."""

@@ -49,3 +49,6 @@ class ClassConditionalDecoder(Decoder):
 
     def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         return self.decoder.sample(self._labelled(z, side), side, generator)
+
+    def calibrate(self, x: Tensor, z: Tensor, side: Side) -> None:
+        self.decoder.calibrate(x, self._labelled(z, side), side)

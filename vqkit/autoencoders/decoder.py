@@ -33,6 +33,10 @@ class Decoder(nn.Module, ABC):
     def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x | z), native values."""
 
+    def calibrate(self, x: Tensor, z: Tensor, side: Side) -> None:
+        """Sets what the likelihood learns beside the nets, such as a scale, to what fits these samples best."""
+        return None
+
 
 class FeedForwardDecoder(Decoder):
     """One pass of `net` gives the parameters of a `likelihood` of each position, or of a distortion: net(z) is
@@ -59,3 +63,6 @@ class FeedForwardDecoder(Decoder):
 
     def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         return self.likelihood.sample(self.net(z), self.signal, generator)
+
+    def calibrate(self, x: Tensor, z: Tensor, side: Side) -> None:
+        self.likelihood.calibrate(self.net(z), x, self.signal)

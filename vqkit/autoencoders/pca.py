@@ -14,7 +14,7 @@ from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.autoencoders.decoder import FeedForwardDecoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
-from vqkit.likelihoods import Gaussian
+from vqkit.likelihoods import DiscretizedDensity, Gaussian, Scored
 from vqkit.nn import Flatten, LinearDecoder
 from vqkit.signal import Batch, Signal
 
@@ -30,10 +30,10 @@ class PCA(Architecture):
 
     Args:
         bottleneck: what stands between encoder and decoder; its dim is the number of components.
-        likelihood: p(x | parameters) of the decoder, which puts out its mean.
+        likelihood: p(x | parameters) of the decoder, which puts out the mean of a Gaussian.
     """
 
-    def __init__(self, bottleneck: Bottleneck, likelihood: Gaussian) -> None:
+    def __init__(self, bottleneck: Bottleneck, likelihood: Gaussian | DiscretizedDensity | Scored) -> None:
         if bottleneck.inputs != bottleneck.dim:
             raise ValueError(
                 f"{type(bottleneck).__name__} takes more than one number a dimension and PCA has one; use Identity, or "

@@ -16,3 +16,4 @@ from vqkit.likelihoods.location_scale import LocationScale as LocationScale
 from vqkit.likelihoods.logistic_mixture import LogisticMixture as LogisticMixture
 from vqkit.likelihoods.mass import Mass as Mass
 from vqkit.likelihoods.multiscale_ssim import MultiscaleSSIM as MultiscaleSSIM
+from vqkit.likelihoods.scored import Scored as Scored

@@ -39,6 +39,10 @@ class Reconstruction(nn.Module, ABC):
     def sample(self, parameters: Tensor, signal: Signal, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x | parameters), native values, [B, C, *grid]. Raises ValueError where there is no likelihood."""
 
+    def calibrate(self, parameters: Tensor, x: Tensor, signal: Signal) -> None:
+        """Sets what is learned beside the net, such as a scale, to the values of the least negative log-likelihood of
+        these x. Nothing, where nothing is."""
+
 
 class Likelihood(Reconstruction):
     """p(x | parameters): the loss is the negative log-likelihood up to a constant, and x_hat is the mean."""
@@ -49,6 +53,21 @@ class Likelihood(Reconstruction):
 
     def reconstruct(self, parameters: Tensor, signal: Signal) -> Tensor:
         return self.mean(parameters, signal)
+
+    def calibrate(self, parameters: Tensor, x: Tensor, signal: Signal) -> None:
+        learned = list(self.parameters())
+        if not learned:
+            return
+        optimizer = torch.optim.LBFGS(learned, max_iter=50, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            nll = self.loss(parameters, x, signal).double().mean()
+            nll.backward()
+            return nll
+
+        with torch.enable_grad():
+            optimizer.step(closure)
 
 
 class Distortion(Reconstruction):

@@ -16,15 +16,15 @@ from vqkit.signal import Signal
 
 
 class LearnedScale(nn.Module):
-    """A trained scale for each channel of the data, in the normalised range [-1, 1], in place of a fixed one.
+    """A trained scale, in the normalised range [-1, 1], in place of a fixed one.
 
     The net's outputs are then weighed by what is left to explain, so the decoder's share in the objective grows as
     reconstructions get better, and a beta or a commitment weight means less and less. That is right where the sum is a
     bound of -log p(x) (sigma-VAE, Rybkin et al. 2021, https://arxiv.org/abs/2006.13202), and a choice to be made, not a
-    default. To fit a scale for scoring alone, train with a fixed one and score with the likelihood of another.
+    default. `Scored` takes a scale for scoring alone.
 
     Args:
-        channels: of the data.
+        channels: of the data, each with its scale; 1 has them share one.
         initial: where the scales start.
 
     Raises:
@@ -33,7 +33,7 @@ class LearnedScale(nn.Module):
 
     _LEAST = 1e-3  # is added, not clamped to, as a scale that is clamped has no gradient to come back by
 
-    def __init__(self, channels: int, initial: float = 0.35) -> None:
+    def __init__(self, channels: int = 1, initial: float = 0.35) -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"channels is {channels}; give at least 1")
@@ -81,10 +81,10 @@ class LocationScale(Density):
     def _scale(self, parameters: Tensor) -> float | Tensor:
         if not isinstance(self.scale, LearnedScale):
             return self.scale
-        if self.scale.channels != parameters.shape[1]:
+        if self.scale.channels not in (1, parameters.shape[1]):
             raise ValueError(
                 f"this LearnedScale has {self.scale.channels} channels and the data {parameters.shape[1]}; give it as "
-                "many as the data"
+                "many as the data, or 1 that they share"
             )
         return self.scale(parameters.ndim - 2)  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ import yaml
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
-from vqkit.data import Dataset, shuffled, sweep
+from vqkit.data import Dataset, shuffled, spread, sweep
 from vqkit.pipeline.findings import report
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
@@ -20,6 +20,7 @@ from vqkit.training import PriorObjective, TokenizerObjective
 from vqkit.training.states import last_state
 
 _INITIALISING = 64  # samples a batch of the stream that codebooks start from
+_CALIBRATING, _FEWEST_CALIBRATING = 1 << 21, 16  # values that a likelihood's scale is fitted to, and samples at least
 _FITTING = 256  # and of the passes that a closed form takes
 
 
@@ -44,6 +45,8 @@ def _train_tokenizer(inputs: StageInputs) -> None:
             tokenizer.initialise(lambda: shuffled(train_set, _INITIALISING, settings.seed))
         objective = TokenizerObjective(tokenizer)
         fit("tokenizer", objective, settings, inputs.run.folder, train_set, held_out, inputs.bar)
+    seen = max(_FEWEST_CALIBRATING, _CALIBRATING // train_set.signal.dims)
+    tokenizer.calibrate(train_set.read(spread(len(train_set), seen)))
     checkpoint.save(tokenizer, inputs.run.folder / "tokenizer")
 
 
