@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
 from vqkit.bottlenecks import GaussianBottleneck, VectorQuantizer
-from vqkit.evaluation import MEASURES, evaluate, table
+from vqkit.evaluation import MEASURES, evaluate, rows, table
 from vqkit.likelihoods import Gaussian
 from vqkit.priors import UniformPrior, UnigramPrior
 from vqkit.signal import Batch, Signal
@@ -46,7 +46,8 @@ def batches(count: int = 10) -> list[Batch]:
 def test_every_measure_is_there_and_is_json(tokenizer: Autoencoder) -> None:
     layout = tokenizer.layout()
     found = evaluate(tokenizer, UniformPrior(layout), UnigramPrior(layout), batches())
-    assert set(found) == {*MEASURES, "usage_of_codebooks", "perplexity_of_codebooks", "reasons"}
+    of_levels = {"grids", "nats_per_token_of_levels", "unigram_nats_per_token_of_levels"}
+    assert set(found) == {*MEASURES, *of_levels, "usage_of_codebooks", "perplexity_of_codebooks", "reasons"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert {name for name in MEASURES if found[name] is None} == set(found["reasons"]) == {"ms_ssim", *UNSCORED}
     assert (found["samples"], found["held_out_tokens"], found["nominal_bits"]) == (10, 40, 16.0)
@@ -81,6 +82,19 @@ def test_the_table_has_a_column_a_split_and_says_why_numbers_miss(tokenizer: Aut
     text = console.export_text()
     assert all(measure.title in text for measure in MEASURES.values())
     assert "train" in text and "validation" in text and "The run has no prior" in text
+
+
+def test_levels_have_rows_of_their_own_where_there_are_several(tokenizer: Autoencoder) -> None:
+    one = evaluate(tokenizer, None, UnigramPrior(tokenizer.layout()), batches())
+    assert not any(row.of_level for row in rows({"train": one}))
+    two = one | {"grids": [[1, 2], [4, 4]], "unigram_nats_per_token_of_levels": [0.25, None]}
+    found = list(rows({"train": two, "validation": two | {"unigram_nats_per_token_of_levels": [0.5, 1.0]}}))
+    start = [row.title for row in found].index(MEASURES["unigram_nats_per_token"].title)
+    assert [(row.title, row.values) for row in found if row.of_level] == [
+        ("level 1, 1 × 2", ["0.2500", "0.5000"]),
+        ("level 2, 4 × 4", ["—", "1.0000"]),
+    ]
+    assert [row.of_level for row in found[start : start + 3]] == [False, True, True]
 
 
 def test_a_model_without_tokens_has_no_row_of_them(tokenizer: Autoencoder) -> None:

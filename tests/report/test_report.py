@@ -22,6 +22,8 @@ def findings(**changed: Any) -> Findings:
     x = torch.randint(0, 256, (3, 1, 8, 8), generator=generator).byte()
     numbers: dict[str, Any] = dict.fromkeys(MEASURES, 0.5) | {
         "ssim": None,
+        "grids": LAYOUT.grids,
+        "nats_per_token_of_levels": [0.25, 0.125],
         "reasons": {"ssim": "Too small for it."},
     }
     rows = [{"step": str(10 * n), "loss": str(1 / n), "validation_loss": "" if n % 2 else 2 / n} for n in range(1, 9)]
@@ -118,6 +120,12 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
     assert "no prior to draw tokens from" in text and "kept no logs" in text
     assert text.count("No codes.") == 2 and "—" in text
     assert "nan" not in re.sub(r"data:[^\"]*", "", text).lower()
+
+
+def test_every_level_has_its_own_number(tmp_path: Path) -> None:
+    text = page_of(tmp_path)
+    for title, value in (("level 1, 2 × 2", "0.2500"), ("level 2, 4 × 4", "0.1250")):
+        assert re.search(rf'of-level">\s*<th scope="row">{title}</th>\s*(<td>{value}</td>\s*){{2}}', text)
 
 
 def test_samples_may_have_no_labels(tmp_path: Path) -> None:

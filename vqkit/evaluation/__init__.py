@@ -10,5 +10,6 @@ from vqkit.evaluation.evaluate import evaluate as evaluate
 from vqkit.evaluation.evidence import Evidence as Evidence
 from vqkit.evaluation.measures import MEASURES as MEASURES
 from vqkit.evaluation.measures import Measure as Measure
-from vqkit.evaluation.measures import table as table
 from vqkit.evaluation.rate import Rate as Rate
+from vqkit.evaluation.table import rows as rows
+from vqkit.evaluation.table import table as table

@@ -22,7 +22,8 @@ def evaluate(
     tokenizer: Autoencoder, prior: Prior | None, unigram: Prior | None, batches: Iterable[Batch]
 ) -> dict[str, Any]:
     """Distortion and the evidence lower bound of a split and, where the tokenizer has indices, their rate and codebook
-    health: keys of `MEASURES`, `CodebookHealth.of_codebooks`, and `reasons`.
+    health: keys of `MEASURES`, `Rate.of_levels`, `CodebookHealth.of_codebooks`, the `grids` of the levels, and
+    `reasons`.
 
     Each batch is encoded once, in float32. Distortion is of what the indices decode to, so of what a file of tokens
     gives back; where there are none, of what the posterior's mean decodes to. The bound is of one z drawn from the
@@ -62,5 +63,8 @@ def evaluate(
     found = [part for part in parts if part is not None]
     numbers = {name: value for part in found for name, value in part.numbers.items()}
     reasons = {name: text for part in found for name, text in part.reasons.items()}
-    of_codebooks = {} if health is None else health.of_codebooks()
-    return {**numbers, "samples": samples, **of_codebooks, "reasons": reasons}
+    of_levels: dict[str, Any] = {}
+    if health is not None and rate is not None:
+        grids = [list(grid) for grid in rate.layout.grids]
+        of_levels = {"grids": grids, **rate.of_levels(), **health.of_codebooks()}
+    return {**numbers, "samples": samples, **of_levels, "reasons": reasons}

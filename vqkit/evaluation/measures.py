@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-from rich.table import Table
+from typing import NamedTuple
 
 ABSENT = "\N{EM DASH}"
 """What stands where a number could not be measured."""
@@ -92,24 +89,3 @@ MEASURES: dict[str, Measure] = {
         "Total, learned prior", "bits a dimension", 4, "The same under the learned prior."
     ),
 }
-
-
-def applicable(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Measure]:
-    """Those of `MEASURES` that a model's evaluation speaks of: one without tokens has no measures of them."""
-    return {key: measure for key, measure in MEASURES.items() if any(key in found for found in evaluation.values())}
-
-
-def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
-    """`evaluation` maps the name of a split, such as "train", to what `evaluate` found there: a column each."""
-    result = Table("", caption_justify="left")
-    for split in evaluation:
-        result.add_column(split, justify="right")
-    for key, measure in applicable(evaluation).items():
-        result.add_row(measure.title, *(measure.show(found.get(key)) for found in evaluation.values()))
-    # Splits of one run lack the same numbers, and several numbers the same thing, so each reason is said once.
-    names: dict[str, dict[str, None]] = {}
-    for found in evaluation.values():
-        for key, text in found.get("reasons", {}).items():
-            names.setdefault(text, {})[MEASURES[key].name] = None
-    result.caption = "\n".join(f"{', '.join(keys)} {ABSENT} {text}" for text, keys in names.items()) or None
-    return result

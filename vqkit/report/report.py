@@ -11,8 +11,8 @@ import torch
 from jinja2 import Environment, StrictUndefined
 from torch import Tensor
 
-from vqkit.evaluation import MEASURES, perplexity, psnr, usage
-from vqkit.evaluation.measures import ABSENT, applicable
+from vqkit.evaluation import MEASURES, perplexity, psnr, rows, usage
+from vqkit.evaluation.measures import ABSENT
 from vqkit.report.curves import training_charts, usage_chart
 from vqkit.report.pictures import index_map, picture
 from vqkit.signal import Indices, Layout
@@ -76,7 +76,7 @@ def page(findings: Findings) -> str:
             for number, (counts, sizes) in enumerate(books, 1)
         ],
         training={name: charts for name, rows in findings.metrics.items() if (charts := training_charts(rows))},
-        numbers=_numbers(findings.evaluation),
+        numbers=list(rows(findings.evaluation)),
     )
 
 
@@ -188,17 +188,4 @@ def _books(findings: Findings) -> list[dict[str, str]]:
         )
         for shares in [usage(counts, sizes)]
         for book, size in enumerate(sizes, 1)
-    ]
-
-
-def _numbers(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a measure: its value in every split, what it means, and why it is missing where it is."""
-    return [
-        {
-            "title": measure.title,
-            "meaning": measure.meaning,
-            "values": [measure.show(found.get(key)) for found in evaluation.values()],
-            "reasons": list(dict.fromkeys(r for e in evaluation.values() if (r := e.get("reasons", {}).get(key)))),
-        }
-        for key, measure in applicable(evaluation).items()
     ]

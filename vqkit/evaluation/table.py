@@ -1,0 +1,54 @@
+"""Every number of an evaluation, a row a measure and a column a split: for the terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from vqkit.evaluation.measures import ABSENT, MEASURES
+
+
+class Row(NamedTuple):
+    """One line of every number: a measure, or its part of one level, with its value in each split as text, and why a
+    value is missing."""
+
+    title: str
+    meaning: str
+    values: list[str]
+    reasons: list[str]
+    of_level: bool
+
+
+def rows(evaluation: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
+    """Those of `MEASURES` that a model's evaluation speaks of: one without tokens has none of them. Where there are
+    several levels, a measure is followed by what it is of each, as far as that was measured."""
+    splits = list(evaluation.values())
+    grids = splits[0].get("grids", []) if splits else []
+    for key, measure in MEASURES.items():
+        if not any(key in found for found in splits):
+            continue
+        reasons = list(dict.fromkeys(text for found in splits if (text := found.get("reasons", {}).get(key))))
+        yield Row(measure.title, measure.meaning, [measure.show(found.get(key)) for found in splits], reasons, False)
+        parts = [found.get(f"{key}_of_levels", []) for found in splits]
+        if len(grids) > 1 and all(parts):
+            for number, (grid, *values) in enumerate(zip(grids, *parts, strict=True), 1):
+                title = f"level {number}, {' × '.join(map(str, grid))}"
+                yield Row(title, "", [measure.show(value) for value in values], [], True)
+
+
+def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
+    """`evaluation` maps the name of a split, such as "train", to what `evaluate` found there: a column each."""
+    result = Table("", caption_justify="left")
+    for split in evaluation:
+        result.add_column(split, justify="right")
+    for row in rows(evaluation):
+        result.add_row(f"  {row.title}" if row.of_level else row.title, *row.values)
+    # Splits of one run lack the same numbers, and several numbers the same thing, so each reason is said once.
+    names: dict[str, dict[str, None]] = {}
+    for found in evaluation.values():
+        for key, text in found.get("reasons", {}).items():
+            names.setdefault(text, {})[MEASURES[key].name] = None
+    result.caption = "\n".join(f"{', '.join(keys)} {ABSENT} {text}" for text, keys in names.items()) or None
+    return result
