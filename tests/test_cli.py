@@ -274,6 +274,7 @@ def test_a_run_of_two_levels_shows_what_the_coarse_one_holds(
     assert main(["train", "digits", "--out", str(out), *TINY, *levels]) == 0
     page = (out / "report" / "index.html").read_text()
     assert "level 1, 2 × 2 tokens" in page and "level 2, 4 × 4 tokens" in page
+    assert "<h2>Level by level</h2>" in page and "Level by level" not in (run / "report" / "index.html").read_text()
     file = tmp_path / "grey.png"
     pillow.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(file)
     pixels = []

@@ -127,7 +127,8 @@ def test_a_sample_is_coded_the_same_whatever_is_beside_it(pictures_model: Autoen
 def test_the_first_levels_decode_alone(pictures_model: Autoencoder) -> None:
     x = batch().x
     indices, seen = pictures_model.encode(x), []
-    for levels in range(1, len(indices) + 1):
+    assert pictures_model.prefixes == tuple(range(1, len(indices) + 1))
+    for levels in pictures_model.prefixes:
         seen.append(pictures_model.decode(indices[:levels]))
         assert torch.equal(seen[-1], pictures_model.reconstruct(x, levels=levels))
     assert all(not torch.equal(a, b) for a, b in pairwise(seen))
@@ -143,6 +144,7 @@ def test_a_level_that_is_left_out_has_a_z_of_zeros(pictures_model: Autoencoder) 
 def test_what_the_decoder_never_learned_to_do_without_is_refused() -> None:
     model = trained(two_levels(level_dropout=0.0), steps=1)
     x = batch().x
+    assert model.prefixes == (2,)
     for use in (lambda: model.decode(model.encode(x)[:1]), lambda: model.reconstruct(x, levels=1)):
         with pytest.raises(ValueError, match=r"never learned to decode 1 of its 2 levels; .*tokenizer\.level_dropout"):
             use()

@@ -33,7 +33,7 @@ def findings(**changed: Any) -> Findings:
         command="vqkit train digits",
         evaluation={"train": numbers, "validation": numbers},
         originals=x,
-        reconstructions=x // 2,
+        reconstructions={1: x // 4, 2: x // 2},
         indices=tuple(
             torch.randint(0, sizes[0], (3, len(sizes), *grid), generator=generator)
             for grid, sizes in zip(LAYOUT.grids, LAYOUT.codebook_sizes, strict=True)
@@ -85,8 +85,8 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     assert all(str(value).startswith("#") for _, a in elements for name, value in a.items() if name.endswith("href"))
     assert "http" not in text and "@import" not in text
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
-    # three pairs, three originals with three maps each, three samples
-    assert sum(tag == "img" for tag, _ in elements) == 6 + 3 * 4 + 3
+    # three pairs, three originals beside two reconstructions, or beside three maps, and three samples
+    assert sum(tag == "img" for tag, _ in elements) == 6 + 3 * 3 + 3 * 4 + 3
     assert sum(tag == "svg" for tag, _ in elements) == 2 + 2
 
 
@@ -136,8 +136,19 @@ def test_a_pair_has_its_own_psnr(tmp_path: Path) -> None:
     x = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
     x_hat = x.clone()
     x_hat[1] += 51  # a fifth of the range: 20 log10(5) dB
-    text = page_of(tmp_path, originals=x, reconstructions=x_hat)
+    text = page_of(tmp_path, originals=x, reconstructions={1: x_hat})
     assert text.count("<figcaption>exact</figcaption>") == 2 and "<figcaption>14.0 dB</figcaption>" in text
+    assert "Level by level" not in text
+
+
+def test_levels_are_shown_one_after_the_other(tmp_path: Path) -> None:
+    x = torch.full((7, 1, 8, 8), 51, dtype=torch.uint8)
+    text = page_of(
+        tmp_path, originals=x, reconstructions={2: x + 102, 3: x + 51, 4: x}, indices=(), sample_labels=[], samples=None
+    )
+    section = text[text.index("<h2>Level by level") : text.index("<h2>Tokens")]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", section) == ["8.0 dB", "14.0 dB", "exact", "original"] * 6
+    assert 'alt="Original 6 from 3 levels"' in section and "coarsest levels alone" in section
 
 
 def test_pictures_are_checked(tmp_path: Path) -> None:
@@ -146,6 +157,8 @@ def test_pictures_are_checked(tmp_path: Path) -> None:
         write(findings(originals=x), tmp_path / "index.html")
     with pytest.raises(ValueError, match="the same pictures"):
         write(findings(originals=x[:2].byte()), tmp_path / "index.html")
+    with pytest.raises(ValueError, match="reconstructions from 1 levels are float32"):
+        write(findings(reconstructions={1: x, 2: x.byte()}), tmp_path / "index.html")
     assert not list(tmp_path.iterdir())
 
 

@@ -95,6 +95,13 @@ class Autoencoder(nn.Module):
                 )
         return found  # type: ignore[return-value]
 
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """With how many levels, from the coarsest on, the decoder can do: all and, in a model of additive levels or
+        trained with `level_dropout`, fewer."""
+        numbers = range(1, len(self.levels) + 1)
+        return tuple(n for n in numbers if self.level_dropout or all(level.additive for level in self.levels[n:]))
+
     def grids(self) -> tuple[tuple[int, ...], ...]:
         """The grid of each level for one sample of `signal`, coarse to fine."""
         with torch.no_grad():
@@ -186,9 +193,8 @@ class Autoencoder(nn.Module):
         return tuple(latent.indices for latent in self.latents(x, side, mask))  # type: ignore[misc]
 
     def decode(self, indices: Indices, side: Side = _NO_SIDE) -> Tensor:
-        """Indices -> x_hat [B, C, *grid], float32 in native values. Those of the coarsest levels alone are enough for a
-        model of additive levels or trained with `level_dropout`. Raises ValueError for fewer where it is neither, and
-        for another model's indices."""
+        """Indices -> x_hat [B, C, *grid], float32 in native values. Those of the coarsest levels alone are enough where
+        `prefixes` has their number. Raises ValueError for another number, and for another model's indices."""
         indices = tuple(level.to(self.device) for level in indices)
         if not 0 < len(indices) <= len(self.levels) or not all(map(_within, indices, self.quantizers)):
             raise ValueError("these indices are not of this tokenizer; decode with the one that encoded them")
@@ -200,8 +206,8 @@ class Autoencoder(nn.Module):
     def reconstruct(
         self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None, levels: int | None = None
     ) -> Tensor:
-        """x -> x_hat through every bottleneck, float32 in native values; through the first `levels` alone, as far as
-        `decode` does that."""
+        """x -> x_hat through every bottleneck, float32 in native values; through the first `levels` alone, where
+        `prefixes` has that number. Raises ValueError for another one."""
         levels = len(self.levels) if levels is None else levels
         self._require_prefix(levels)
         with _inference(self):
@@ -212,7 +218,7 @@ class Autoencoder(nn.Module):
         """Raises ValueError where the decoder cannot do with so many levels."""
         if not 1 <= levels <= len(self.levels):
             raise ValueError(f"levels is {levels}; give a number from 1 to {len(self.levels)}, all that there are")
-        if not self.level_dropout and not all(level.additive for level in self.levels[levels:]):
+        if levels not in self.prefixes:
             raise ValueError(
                 f"this model never learned to decode {levels} of its {len(self.levels)} levels; train it with "
                 "tokenizer.level_dropout above 0, such as 0.2"

@@ -36,7 +36,7 @@ def report(run: Run) -> Path:
         command=f"vqkit train {run.folder / 'config.yaml'} --out {run.folder}-again",
         evaluation=evaluation,
         originals=held_out.x,
-        reconstructions=run.reconstruct(held_out.x, held_out.side),
+        reconstructions={n: run.reconstruct(held_out.x, held_out.side, n) for n in run.tokenizer.prefixes},
         indices=indices,
         samples=samples,
         sample_labels=labels,

@@ -17,19 +17,19 @@ from vqkit.report.curves import training_charts, usage_chart
 from vqkit.report.pictures import index_map, picture
 from vqkit.signal import Indices, Layout
 
-_MAPS = 6
-"""How many pictures have their index maps shown."""
+_CLOSER = 6
+"""How many pictures are looked at closer: level by level, and as index maps."""
 
 
 class Findings(NamedTuple):
     """Everything that the page tells.
 
-    `command` repeats the run. `evaluation` maps "train" and "validation" to what `evaluate` returned. `originals` and
-    `reconstructions` are uint8 [N, C, H, W], `indices` theirs; a model without tokens has none, and a layout without
-    levels. `samples` is uint8 [M, C, H, W], None where there is no prior, and has M `sample_labels`, none where the
-    prior was asked for nothing. `token_counts` has an int64 [Q, K] a level, of held-out tokens. `metrics` maps
-    "tokenizer" and "prior" to the rows of their logs, with a column `step`. `facts` are told as they are, such as
-    hardware, seconds and versions.
+    `command` repeats the run. `evaluation` maps "train" and "validation" to what `evaluate` returned. `originals` are
+    uint8 [N, C, H, W], and `reconstructions` those of the same shape from so many levels, coarse to fine, the last from
+    all of them. `indices` are of the originals; a model without tokens has none, and a layout without levels. `samples`
+    is uint8 [M, C, H, W], None where there is no prior, and has M `sample_labels`, none where the prior was asked for
+    nothing. `token_counts` has an int64 [Q, K] a level, of held-out tokens. `metrics` maps "tokenizer" and "prior" to
+    the rows of their logs, with a column `step`. `facts` are told as they are, such as hardware, seconds and versions.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Findings(NamedTuple):
     command: str
     evaluation: Mapping[str, Mapping[str, Any]]
     originals: Tensor
-    reconstructions: Tensor
+    reconstructions: Mapping[int, Tensor]
     indices: Indices
     samples: Tensor | None
     sample_labels: Sequence[str]
@@ -68,6 +68,7 @@ def page(findings: Findings) -> str:
         findings=findings,
         headlines=_headlines(findings),
         pairs=_pairs(findings),
+        prefixes=_prefixes(findings),
         maps=_maps(findings),
         samples=_samples(findings),
         books=_books(findings),
@@ -81,7 +82,8 @@ def page(findings: Findings) -> str:
 
 
 def _check(findings: Findings) -> None:
-    pictures = {"originals": findings.originals, "reconstructions": findings.reconstructions}
+    pictures = {"originals": findings.originals}
+    pictures |= {f"reconstructions from {n} levels": x_hat for n, x_hat in findings.reconstructions.items()}
     if findings.samples is not None:
         pictures["samples"] = findings.samples
     for name, x in pictures.items():
@@ -89,7 +91,7 @@ def _check(findings: Findings) -> None:
             raise ValueError(
                 f"{name} are {str(x.dtype).removeprefix('torch.')} {list(x.shape)}; the report takes uint8 [N, C, H, W]"
             )
-    if findings.originals.shape != findings.reconstructions.shape:
+    if any(findings.originals.shape != x_hat.shape for x_hat in findings.reconstructions.values()):
         raise ValueError("originals and reconstructions differ in shape; give the same pictures in the same order")
 
 
@@ -127,22 +129,40 @@ def _headlines(findings: Findings) -> list[dict[str, str]]:
 
 def _pairs(findings: Findings) -> list[dict[str, str]]:
     """Every original beside its reconstruction, with its own PSNR."""
-    difference = (findings.originals.double() - findings.reconstructions.double()) / 255
-    decibels = psnr(difference.square().flatten(1).mean(1)).tolist()
+    reconstructions = findings.reconstructions[max(findings.reconstructions)]
+    return [
+        {"original": picture(x), "reconstruction": picture(x_hat), "psnr": _psnr(x, x_hat)}
+        for x, x_hat in zip(findings.originals, reconstructions, strict=True)
+    ]
+
+
+def _psnr(x: Tensor, x_hat: Tensor) -> str:
+    """Of one picture, uint8 [C, H, W]."""
+    mse = ((x.double() - x_hat.double()) / 255).square().mean()
+    return f"{float(psnr(mse)):.1f} dB" if mse else "exact"
+
+
+def _prefixes(findings: Findings) -> list[dict[str, Any]]:
+    """The first pictures, each from more and more levels, with its PSNR from so many; none where the model decodes no
+    fewer than all."""
+    if len(findings.reconstructions) < 2:
+        return []
     return [
         {
             "original": picture(x),
-            "reconstruction": picture(x_hat),
-            "psnr": "exact" if value == float("inf") else f"{value:.1f} dB",
+            "steps": [
+                {"image": picture(x_hat[number]), "levels": levels, "psnr": _psnr(x, x_hat[number])}
+                for levels, x_hat in findings.reconstructions.items()
+            ],
         }
-        for x, x_hat, value in zip(findings.originals, findings.reconstructions, decibels, strict=True)
+        for number, x in enumerate(findings.originals[:_CLOSER])
     ]
 
 
 def _maps(findings: Findings) -> list[dict[str, Any]]:
     """The first pictures, each with a map for every level and codebook whose grid is flat."""
     result = []
-    for number, original in enumerate(findings.originals[:_MAPS]):
+    for number, original in enumerate(findings.originals[:_CLOSER]):
         maps = [
             {"image": index_map(book), "name": _map_name(findings.layout, level, q)}
             for level, indices in enumerate(findings.indices)
