@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from vqkit import checkpoint
-from vqkit.autoencoders import Autoencoder, ClassConditionalDecoder, Convolutional, FeedForwardDecoder
+from vqkit.autoencoders import (
+    Autoencoder,
+    ClassConditionalDecoder,
+    Convolutional,
+    FeedForwardDecoder,
+    MultiscaleResidual,
+)
 from vqkit.bottlenecks import Bottleneck, EMAVectorQuantizer, GaussianBottleneck, Identity
 from vqkit.likelihoods import Categorical, Gaussian
 from vqkit.nn import ConvDecoder
@@ -18,14 +24,22 @@ from vqkit.signal import Batch, Signal
 SIGNAL = Signal(1, (8, 8), 0.0, 255.0, 256, ("cat", "dog", "cow"))
 X = torch.randint(0, 256, (3, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
 SIDE = {"label": torch.tensor([2, 0, 1])}
+ARCHITECTURES = pytest.mark.parametrize("architecture", [Convolutional, MultiscaleResidual])
 BOTTLENECKS = pytest.mark.parametrize(
     "bottleneck", [Identity(4), GaussianBottleneck(4), EMAVectorQuantizer(4, 16)], ids=lambda b: type(b).__name__
 )
 
 
-def model(bottleneck: Bottleneck, signal: Signal = SIGNAL, label_dim: int = 2) -> Autoencoder:
+def model(
+    bottleneck: Bottleneck,
+    signal: Signal = SIGNAL,
+    label_dim: int = 2,
+    architecture: type[Convolutional | MultiscaleResidual] = Convolutional,
+) -> Autoencoder:
     torch.manual_seed(0)
-    return Convolutional(bottleneck, Categorical(), 8, 1, 1, 4, label_dim=label_dim)(signal)
+    return architecture(bottleneck, Categorical(), 8, 1, residual_layers=1, residual_width=4, label_dim=label_dim)(
+        signal
+    )
 
 
 @pytest.mark.parametrize("grid", [(6,), (4, 5), (2, 3, 4)])
@@ -47,8 +61,13 @@ def test_the_decoder_gets_an_embedding_of_the_label_beside_z_at_every_position(g
 
 
 @BOTTLENECKS
-def test_every_autoencoder_learns_from_labels_and_decodes_by_them(bottleneck: Bottleneck, tmp_path: Path) -> None:
-    tokenizer = model(bottleneck)
+@ARCHITECTURES
+def test_every_autoencoder_learns_from_labels_and_decodes_by_them(
+    architecture: type[Convolutional | MultiscaleResidual], bottleneck: Bottleneck, tmp_path: Path
+) -> None:
+    if architecture is MultiscaleResidual and bottleneck.inputs != bottleneck.dim:
+        pytest.skip("its z is no part of z_e")
+    tokenizer = model(bottleneck, architecture=architecture)
     tokenizer(Batch(X, None, SIDE, list("abc"))).loss.backward()
     assert isinstance(tokenizer.decoder, ClassConditionalDecoder)
     assert bool((tokenizer.decoder.embedding.weight.grad != 0).any(1).all())
@@ -89,10 +108,13 @@ def test_a_sample_without_its_label_is_refused(side: dict[str, Tensor], sentence
             use()
 
 
-def test_data_without_labels_and_bad_arguments_are_refused() -> None:
+@ARCHITECTURES
+def test_data_without_labels_and_bad_arguments_are_refused(
+    architecture: type[Convolutional | MultiscaleResidual],
+) -> None:
     with pytest.raises(ValueError, match="the data has no labels for the decoder"):
-        model(Identity(4), SIGNAL._replace(labels=()))
+        model(Identity(4), SIGNAL._replace(labels=()), architecture=architecture)
     with pytest.raises(ValueError, match="label_dim is -1"):
-        model(Identity(4), label_dim=-1)
+        model(Identity(4), label_dim=-1, architecture=architecture)
     with pytest.raises(ValueError, match="the label has 0 channels"):
         ClassConditionalDecoder(model(Identity(4)).decoder, 3, 0)

@@ -6,8 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 
+from torch import nn
+
 from vqkit.autoencoders.autoencoder import Autoencoder
+from vqkit.autoencoders.class_conditional import ClassConditionalDecoder
+from vqkit.autoencoders.decoder import Decoder, FeedForwardDecoder
 from vqkit.bottlenecks import Bottleneck
+from vqkit.likelihoods import Reconstruction
 from vqkit.signal import Batch, Signal
 
 
@@ -22,6 +27,19 @@ class Architecture(ABC):
         """The trained autoencoder, where its best weights have a closed form; None where gradients have to find them.
         `batches` starts the stream anew; it has to end."""
         return None
+
+
+def feed_forward(
+    signal: Signal, likelihood: Reconstruction, dim: int, label_dim: int, net: Callable[[int, int], nn.Module]
+) -> Decoder:
+    """The decoder of z [B, dim, *grid] by `net(inputs, outputs)` and a copy of the likelihood; it is told the label in
+    `label_dim` channels beside z, if that is not 0. Raises ValueError where it is below 0, or the signal has no labels.
+    """
+    if label_dim < 0:
+        raise ValueError(f"label_dim is {label_dim}; give 0, which tells the decoder no label, or more")
+    likelihood = deepcopy(likelihood)
+    decoder = FeedForwardDecoder(signal, net(dim + label_dim, likelihood.outputs(signal)), likelihood)
+    return ClassConditionalDecoder(decoder, len(signal.labels), label_dim) if label_dim else decoder
 
 
 def copies(bottleneck: Bottleneck | list[Bottleneck], levels: int) -> list[Bottleneck]:

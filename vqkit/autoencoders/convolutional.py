@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from itertools import pairwise
 
-from vqkit.autoencoders.architecture import Architecture, copies, halved
+from vqkit.autoencoders.architecture import Architecture, copies, feed_forward, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
-from vqkit.autoencoders.class_conditional import ClassConditionalDecoder
-from vqkit.autoencoders.decoder import Decoder, FeedForwardDecoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
@@ -48,8 +45,6 @@ class Convolutional(Architecture):
         self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
         self.residual_layers, self.residual_width = residual_layers, residual_width
         self.level_dropout, self.label_dim = level_dropout, label_dim
-        if label_dim < 0:
-            raise ValueError(f"label_dim is {label_dim}; give 0, which tells the decoder no label, or more")
 
     def __call__(self, signal: Signal) -> Autoencoder:
         halvings = [self.halvings] if isinstance(self.halvings, int) else list(self.halvings)
@@ -69,9 +64,6 @@ class Convolutional(Architecture):
             up = None if step is None else ConvDecoder(merged, width // 2, width, step, *residual)
             levels.append(ProjectedLevel(width, bottleneck, dims, context, up))
             context = merged if up is None else up.outputs
-        likelihood = deepcopy(self.likelihood)
-        net = ConvDecoder(context + self.label_dim, likelihood.outputs(signal), width, steps[-1], *residual)
-        decoder: Decoder = FeedForwardDecoder(signal, net, likelihood)
-        if self.label_dim:
-            decoder = ClassConditionalDecoder(decoder, len(signal.labels), self.label_dim)
+        shape = (width, steps[-1], *residual)
+        decoder = feed_forward(signal, self.likelihood, context, self.label_dim, lambda i, o: ConvDecoder(i, o, *shape))
         return Autoencoder(signal, Pyramid(stages), levels, decoder, self.level_dropout)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from itertools import pairwise
 
-from vqkit.autoencoders.architecture import Architecture, copies, halved
+from vqkit.autoencoders.architecture import Architecture, copies, feed_forward, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
-from vqkit.autoencoders.decoder import FeedForwardDecoder
 from vqkit.autoencoders.level import ResidualLevel
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
@@ -22,7 +20,7 @@ class MultiscaleResidual(Architecture):
 
     Args:
         bottleneck: a copy for each scale, or a list, coarse to fine; all of one `dim`.
-        likelihood: p(x | parameters) of the decoder.
+        likelihood: p(x | parameters) of the decoder, or a distortion.
         width: channels inside the nets.
         halvings: how often the grid is halved for the finest scale.
         scales: positions along the shortest side of each scale's grid, coarse to fine; the last is all of them. By
@@ -31,6 +29,7 @@ class MultiscaleResidual(Architecture):
         residual_width: channels inside a residual layer.
         level_dropout: share of the samples in training for which finer scales are left out; without it too the first
             scales can be decoded alone, and with it they are trained for that.
+        label_dim: channels in which the decoder is told the label, beside z; 0 tells it nothing.
     """
 
     def __init__(
@@ -43,15 +42,16 @@ class MultiscaleResidual(Architecture):
         residual_layers: int = 2,
         residual_width: int = 32,
         level_dropout: float = 0.0,
+        label_dim: int = 0,
     ) -> None:
         self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
         self.scales, self.residual_layers, self.residual_width = scales, residual_layers, residual_width
-        self.level_dropout = level_dropout
+        self.level_dropout, self.label_dim = level_dropout, label_dim
 
     def __call__(self, signal: Signal) -> Autoencoder:
         finest = halved(signal.grid, self.halvings)
         grids = _grids(finest, self.scales)
-        bottlenecks, likelihood = copies(self.bottleneck, len(grids)), deepcopy(self.likelihood)
+        bottlenecks = copies(self.bottleneck, len(grids))
         dims = sorted({bottleneck.dim for bottleneck in bottlenecks})
         if len(dims) > 1:
             raise ValueError(f"bottlenecks of {dims} dimensions cannot add to each other; give all scales the same dim")
@@ -60,7 +60,7 @@ class MultiscaleResidual(Architecture):
             signal,
             AreaPyramid(ConvEncoder(signal.channels, *shape), self.width, dims[0], grids),
             [ResidualLevel(bottleneck, finest) for bottleneck in bottlenecks],
-            FeedForwardDecoder(signal, ConvDecoder(dims[0], likelihood.outputs(signal), *shape), likelihood),
+            feed_forward(signal, self.likelihood, dims[0], self.label_dim, lambda i, o: ConvDecoder(i, o, *shape)),
             self.level_dropout,
         )
 
