@@ -1,4 +1,4 @@
-"""What a prior is given, checked: indices, what is known of them, and labels. Every mistake is a ValueError."""
+"""What a prior is given, checked: indices, what is known of them, and classes. Every mistake is a ValueError."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.priors.base import Prior
-from vqkit.signal import Indices, Layout
+from vqkit.signal import Indices, Layout, Side, labels
 
 
 def device_of(prior: Prior) -> torch.device:
@@ -47,6 +47,28 @@ def check_indices(indices: Indices, layout: Layout, any_grid: bool = False, lowe
         alphabets = torch.tensor(sizes, device=level.device).view(-1, *(1,) * len(grid))
         if bool(((level < lowest) | (level >= alphabets)).any()):
             raise ValueError(f"level {number} has symbols beyond its codebooks {sizes}; tokenize with their tokenizer")
+
+
+def check_shares(**shares: float) -> None:
+    """Whether each of these is a share that can be dropped."""
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} is {share}; it is a share from 0 (off) to below 1")
+
+
+def classes_of(side: Side, layout: Layout, batch: int, device: torch.device, optional: bool = False) -> Tensor:
+    """The class [B] of each sample. `layout.classes` itself means none: where there are no classes, or the label is
+    `optional` and not given."""
+    if layout.classes == 0 or (optional and "label" not in side):
+        return torch.full((batch,), layout.classes, device=device)
+    return labels(side, layout.classes, batch, device)
+
+
+def hide(classes: Tensor, layout: Layout, share: float) -> Tensor:
+    """`classes` with a random share of them replaced by the one that means none."""
+    if not (share and layout.classes):
+        return classes
+    return classes.masked_fill(torch.rand(classes.shape, device=classes.device) < share, layout.classes)
 
 
 def flatten(indices: Indices) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.nn.attention import Block, rotations
@@ -13,14 +12,18 @@ from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.inputs import (
     check_indices,
     check_layout,
+    check_shares,
     check_walk,
+    classes_of,
     device_of,
     flatten,
+    hide,
     known_tokens,
     spans,
     unflatten,
 )
-from vqkit.signal import Indices, Layout, Side, labels
+from vqkit.priors.nats import log_p, mean_nats
+from vqkit.signal import Indices, Layout, Side
 
 
 class TransformerPrior(Prior):
@@ -59,9 +62,7 @@ class TransformerPrior(Prior):
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth is {depth}; a transformer has at least one block")
-        for name, share in {"dropout": dropout, "label_dropout": label_dropout}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"{name} is {share}; it is a share from 0 (off) to below 1")
+        check_shares(dropout=dropout, label_dropout=label_dropout)
         self.layout, self.width, self.depth, self.heads = check_layout(layout), width, depth, heads
         self.dropout, self.label_dropout = dropout, label_dropout
 
@@ -85,27 +86,18 @@ class TransformerPrior(Prior):
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token; in training mode some labels and outputs are dropped."""
-        tokens, starts = self._tokens(indices, context), self._starts(side, len(indices[0]), must=True)
-        dropout = self.dropout if self.training else 0.0
-        if self.training and self.label_dropout and self.layout.classes:
-            hidden = torch.rand(starts.shape, device=starts.device) < self.label_dropout
-            starts = starts.masked_fill(hidden, self.layout.classes)
-        x = self._hidden(self._inputs(tokens, starts), dropout=dropout)
-        nats = [
-            F.cross_entropy(logits.float().flatten(0, 1), symbols.flatten(), reduction="sum")
-            for logits, symbols in self._by_codebook(x, tokens)
-        ]
-        return torch.stack(nats).sum() / tokens.numel()
+        tokens = self._tokens(indices, context)
+        starts = classes_of(side, self.layout, len(tokens), device_of(self))
+        dropout = 0.0
+        if self.training:
+            starts, dropout = hide(starts, self.layout, self.label_dropout), self.dropout
+        return mean_nats(self._by_codebook(self._hidden(self._inputs(tokens, starts), dropout=dropout), tokens))
 
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
         tokens, starts = self._tokens(indices, context), self._starts(side, len(indices[0]))
         with torch.autocast(tokens.device.type, enabled=False):
-            x = self._hidden(self._inputs(tokens, starts))
-            nats = [
-                -F.cross_entropy(logits.transpose(1, 2), symbols, reduction="none")
-                for logits, symbols in self._by_codebook(x, tokens)
-            ]
-        return unflatten(torch.cat(nats, 1), self.layout)
+            nats = log_p(self._by_codebook(self._hidden(self._inputs(tokens, starts)), tokens))
+        return unflatten(nats, self.layout)
 
     @torch.no_grad()
     def walk(
@@ -154,12 +146,9 @@ class TransformerPrior(Prior):
         check_indices(indices, self.layout)
         return flatten(indices)
 
-    def _starts(self, side: Side, batch: int, must: bool = False) -> Tensor:
-        """The class [B] to start with; `classes` itself means none, which is refused where it was not learned."""
-        classes, device = self.layout.classes, device_of(self)
-        if classes == 0 or (self.label_dropout and "label" not in side and not must):
-            return torch.full((batch,), classes, device=device)
-        return labels(side, classes, batch, device)
+    def _starts(self, side: Side, batch: int) -> Tensor:
+        """The class [B] to start with; that there is none is refused where it was not learned."""
+        return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
 
 
 def _refuse(context: Tensor | None) -> None:

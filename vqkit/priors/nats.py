@@ -1,0 +1,25 @@
+"""What symbols cost under logits. Of each codebook: logits [B, n, K], exactly its alphabet, and the symbols [B, n]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ByCodebook = Iterable[tuple[Tensor, Tensor]]
+
+
+def mean_nats(codebooks: ByCodebook) -> Tensor:
+    """-log p a token, a float32 scalar, whatever the precision of the logits."""
+    nats, count = [], 0
+    for logits, symbols in codebooks:
+        nats.append(F.cross_entropy(logits.float().flatten(0, 1), symbols.flatten(), reduction="sum"))
+        count += symbols.numel()
+    return torch.stack(nats).sum() / count
+
+
+def log_p(codebooks: ByCodebook) -> Tensor:
+    """log p of every symbol in nats, those of all codebooks in a row: [B, tokens]."""
+    return torch.cat([-F.cross_entropy(x.transpose(1, 2), symbols, reduction="none") for x, symbols in codebooks], 1)
