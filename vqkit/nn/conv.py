@@ -7,6 +7,7 @@ any part of a large input can be computed alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 def conv(dims: int, inputs: int, outputs: int, size: int = 3, stride: int = 1, bias: bool = True) -> nn.Module:
     """A convolution over `dims` grid dimensions that keeps the grid, or divides it by `stride`."""
-    return _CONV[dims](inputs, outputs, size, stride, padding=(size - 1) // 2, bias=bias)
+    return CONV[dims](inputs, outputs, size, stride, padding=(size - 1) // 2, bias=bias)
 
 
 class UpsamplingConv(nn.Module):
@@ -79,7 +80,7 @@ class ResidualStack(nn.Module):
 
 
 def _check_grid_nets(channels: int, width: int, halvings: int, dims: int) -> None:
-    if dims not in _CONV:
+    if dims not in CONV:
         raise ValueError(f"dims is {dims}; a net has 1, 2 or 3 grid dimensions")
     for name, value, least in (("channels", channels, 1), ("width", width, 2), ("halvings", halvings, 0)):
         if value < least:

@@ -49,3 +49,8 @@ def linear(x: Tensor, grid: tuple[int, ...]) -> Tensor:
     """x [B, C, *coarser] -> its linear interpolation, [B, C, *grid]."""
     mode = ("linear", "bilinear", "trilinear")[len(grid) - 1]
     return x if x.shape[2:] == grid else F.interpolate(x, grid, mode=mode)
+
+
+def resize(x: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """x [B, C, *any] -> [B, C, *grid]: means over areas where no axis becomes longer, else linear interpolation."""
+    return area(x, grid) if all(a >= b for a, b in zip(x.shape[2:], grid, strict=True)) else linear(x, grid)
