@@ -90,6 +90,37 @@ def test_the_bound_is_below_the_exact_likelihood() -> None:
     assert found["bits_per_dim_training_prior"] > -sum(exact) / 5 / 16 / math.log(2)
 
 
+@torch.no_grad()
+def test_what_the_z_of_a_neighbour_costs_by_hand() -> None:
+    autoencoder = model(Identity(3))
+    for parameter in autoencoder.parameters():
+        parameter.mul_(3)  # a decoder that is new hardly looks at z
+    z = [autoencoder.latents(batch.x)[0].z for batch in batches()]
+    cost = 0.0
+    for batch, own in zip(batches(), z, strict=True):
+        for n, x in enumerate(batch.x):
+            cost += float(autoencoder.nll(x[None], own[n - 1][None]) - autoencoder.nll(x[None], own[n][None]))
+    found = evaluate(autoencoder, None, None, batches())
+    assert found["shuffled_z_nats"] == pytest.approx(cost / 5, abs=1e-5)
+    assert abs(cost) > 0.01  # else this says nothing of it
+
+
+def test_a_decoder_that_ignores_z_pays_nothing_for_a_wrong_one() -> None:
+    vae = model(GaussianBottleneck(3))
+    for parameter in vae.decoder.net.stem.parameters():  # type: ignore[union-attr]
+        torch.nn.init.zeros_(parameter)
+    found = evaluate(vae, None, None, batches())
+    assert found["shuffled_z_nats"] == pytest.approx(0, abs=1e-6) and found["kl_nats_training_prior"] > 0.1
+
+
+def test_a_sample_alone_in_its_batch_has_no_z_to_be_shuffled_with() -> None:
+    vae = model(GaussianBottleneck(3))
+    alone = evaluate(vae, None, None, batches(X[:1], 1)[:1])
+    assert alone["shuffled_z_nats"] is None and "alone in its batch" in alone["reasons"]["shuffled_z_nats"]
+    first_four = evaluate(vae, None, None, batches(X[:4], 4)[:1])["shuffled_z_nats"]
+    assert evaluate(vae, None, None, batches(X, 4))["shuffled_z_nats"] == pytest.approx(first_four)
+
+
 def test_data_that_the_model_knows_nothing_of_cost_their_levels() -> None:
     vae = model(GaussianBottleneck(3))
     for parameter in vae.decoder.parameters():
@@ -108,7 +139,13 @@ def test_an_autoencoder_has_distortion_and_a_reason_for_no_bound() -> None:
 
 def test_a_density_over_integers_is_no_distortion_part_but_leaves_the_rate() -> None:
     found = evaluate(model(GaussianBottleneck(3), Gaussian()), None, None, batches())
-    for name in ("nll_nats", "elbo_nats_training_prior", "nll_bits_per_dim", "bits_per_dim_training_prior"):
+    for name in (
+        "nll_nats",
+        "shuffled_z_nats",
+        "elbo_nats_training_prior",
+        "nll_bits_per_dim",
+        "bits_per_dim_training_prior",
+    ):
         assert found[name] is None and "cannot score data of 4 levels; use" in found["reasons"][name]
     assert found["kl_nats_training_prior"] > 0 and found["rate_bits_per_dim_training_prior"] > 0
 

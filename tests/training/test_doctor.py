@@ -95,6 +95,34 @@ def test_no_more_is_asked_of_a_codebook_than_its_tokens_can_show() -> None:
     assert ill(found(few | {"perplexity_of_codebooks": [[3.0]]})) == ["codebook collapse"]
 
 
+@pytest.mark.parametrize(
+    ("validation", "verdict"),
+    [
+        ({}, None),
+        (
+            {"kl_nats_training_prior": 40.0, "nominal_bits": 57.7},
+            None,
+        ),  # what a quantizer costs says nothing of its use
+        ({"kl_nats_training_prior": 0.70}, "well"),
+        ({"kl_nats_training_prior": 0.69}, "ill"),
+        ({"kl_nats_training_prior": 9.0, "shuffled_z_nats": 0.70}, "well"),
+        ({"kl_nats_training_prior": 9.0, "shuffled_z_nats": 0.69}, "ill"),
+        ({"kl_nats_training_prior": 40.0, "shuffled_z_nats": 0.69, "nominal_bits": 57.7}, "ill"),
+        ({"kl_nats_training_prior": None, "shuffled_z_nats": -0.01}, "ill"),
+        ({"kl_nats_training_prior": 9.0, "shuffled_z_nats": None}, "well"),
+    ],
+)
+def test_a_z_that_costs_or_saves_nothing_is_a_collapsed_posterior(
+    validation: dict[str, Any], verdict: str | None
+) -> None:
+    findings = [finding for finding in found(validation) if finding.check == "posterior collapse"]
+    assert ["ill" if finding.remedy else "well" for finding in findings] == ([] if verdict is None else [verdict])
+    for finding in findings:
+        assert all(
+            f"{number:.2f} nats" in finding.sentence for key, number in validation.items() if "nats" in key and number
+        )
+
+
 def test_a_binary_codebook_collapses_too() -> None:
     sizes = (2,) * 3
     books = {"usage_of_codebooks": [[1.0] * 3]}

@@ -1,4 +1,5 @@
-"""The evidence lower bound, -log p(x) <= -log p(x | z) + KL, and its two parts, under two priors over z."""
+"""The evidence lower bound, -log p(x) <= -log p(x | z) + KL, and its two parts, under two priors over z; and what the
+decoder gains by z."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from vqkit.signal import Side
 Part = float | str
 """A number, or the sentence that says why there is none."""
 
+_ALONE = "A sample that is alone in its batch has no other to take z from; evaluate more of them."
+
 
 class Evidence:
     """Gathers -log p(x | z) and KL(q(z | x) || p(z)) of one z drawn from q for each x, batch by batch.
@@ -22,6 +25,9 @@ class Evidence:
     The training prior is the one that the bottleneck was trained against: N(0, I), whose KL is analytic, or all codes
     alike, whose KL is log K a symbol as a quantizer's posterior is a point. Under a learned prior it is
     -log p(indices).
+
+    A decoder that uses z pays for a wrong one: -log p(x | z of another sample) + log p(x | z), where the other is the
+    neighbour in the batch. It is about 0 where z is ignored, however much z holds.
     """
 
     def __init__(self, tokenizer: Autoencoder) -> None:
@@ -29,6 +35,7 @@ class Evidence:
         self._samples = 0
         self._nll: Part = 0.0
         self._kl: Part = 0.0
+        self._shuffled, self._shuffle_cost = 0, 0.0
         for bottleneck in tokenizer.bottlenecks:
             if not bottleneck.has_prior:
                 name = type(bottleneck).__name__
@@ -39,11 +46,17 @@ class Evidence:
         self._samples += len(x)
         if not isinstance(self._kl, str):
             self._kl += sum(float(latent.kl.double().sum()) for latent in latents)
-        if not isinstance(self._nll, str):
-            try:
-                self._nll += float(self.tokenizer.nll(x, z, side).double().sum())
-            except ValueError as refusal:  # the likelihood says what it cannot score
-                self._nll = f"{str(refusal)[0].upper()}{str(refusal)[1:]}."
+        if isinstance(self._nll, str):
+            return
+        try:
+            nll = self.tokenizer.nll(x, z, side).double()
+        except ValueError as refusal:  # the likelihood says what it cannot score
+            self._nll = f"{str(refusal)[0].upper()}{str(refusal)[1:]}."
+            return
+        self._nll += float(nll.sum())
+        if len(x) > 1:
+            self._shuffled += len(x)
+            self._shuffle_cost += float((self.tokenizer.nll(x, z.roll(1, 0), side).double() - nll).sum())
 
     def measured(self, rate: Measured | None) -> Measured:
         """Means over samples, in nats a sample and in bits a dimension of the data. `rate` is what `Rate` measured of
@@ -60,7 +73,10 @@ class Evidence:
         if rate is not None:
             estimated = rate.numbers["estimated_bits"]
             costs["learned"] = rate.reasons["estimated_bits"] if estimated is None else estimated * math.log(2)
-        parts: dict[str, Part] = {"nll_nats": nll, "nll_bits_per_dim": nll_bits}
+        shuffled: Part = nll if isinstance(nll, str) else _ALONE
+        if self._shuffled:
+            shuffled = self._shuffle_cost / self._shuffled
+        parts: dict[str, Part] = {"nll_nats": nll, "nll_bits_per_dim": nll_bits, "shuffled_z_nats": shuffled}
         for prior, cost in costs.items():
             rate_bits = _scaled(cost, a_bit)
             parts[f"kl_nats_{prior}_prior"] = cost

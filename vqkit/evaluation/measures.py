@@ -60,6 +60,9 @@ MEASURES: dict[str, Measure] = {
     ),
     "uniform_nats_per_token": Measure("Uniform", "nats a token", 4, "The same when every code is equally likely."),
     "nll_nats": Measure("NLL given z", "nats a sample", 2, "-log p(x | z): what the data cost once z is known."),
+    "shuffled_z_nats": Measure(
+        "Shuffled z", "nats a sample", 2, "What the z of another sample adds to the NLL: 0 where the decoder ignores z."
+    ),
     "kl_nats_training_prior": Measure(
         "KL, training prior",
         "nats a sample",

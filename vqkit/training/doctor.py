@@ -15,6 +15,7 @@ Rows = Sequence[Mapping[str, float]]
 _COLLAPSED = 0.25  # of the way from one code to all: two bits a token are for nothing, and published ones reach 0.4
 _DEAD = 0.2  # share of the entries: revival leaves a few per cent, and a fifth is what users of large codebooks report
 _TOKENS_A_CODE = 10  # with fewer counted tokens, many entries are missing by chance alone
+_IGNORED = math.log(2)  # nats a sample: less than a bit, which does not tell two samples apart
 _UNUSED = 1.1  # perplexity: a seventh of a bit a token, next to nothing
 _APART = 2.0  # times: means of what they win are then a quarter of its energy; runs that work end within 1.4
 _NO_BETTER = 0.99  # of the unigram's nats: within what another order of the batches changes
@@ -75,7 +76,7 @@ def diagnose(
             found += [collapse(codebooks), dead_codes(codebooks)]
         suffix = f"_{codebooks.level - 1}" if len(levels) > 1 else ""
         found.append(norms_apart(codebooks.level, codebooks.name, metrics["tokenizer"], suffix))
-    found.append(useless_prior(held_out))
+    found += [posterior_collapse(held_out), useless_prior(held_out)]
     for stage, rows in metrics.items():
         gap = overfitting(stage, rows, train, held_out)
         overfits = gap is not None and gap.remedy is not None
@@ -150,6 +151,25 @@ def dead_codes(codebooks: _Codebooks) -> Finding | None:
         "They cost rate and memory for nothing: raise the bottleneck's revival where it has one (0 is off), or take a "
         "smaller codebook."
         if dead > _DEAD
+        else None,
+    )
+
+
+def posterior_collapse(held_out: Mapping[str, Any]) -> Finding | None:
+    """What z costs under its prior, and what it saves the decoder; None where too little was measured: without a
+    likelihood, a quantizer's cost, which is what it is, says nothing."""
+    cost, saved = held_out.get("kl_nats_training_prior"), held_out.get("shuffled_z_nats")
+    if saved is None and (cost is None or "nominal_bits" in held_out):
+        return None
+    told = [] if cost is None else [f"costs {cost:.2f} nats under its training prior"]
+    told += [] if saved is None else [f"saves the decoder {saved:.2f} nats over that of another sample"]
+    return Finding(
+        "posterior collapse",
+        None,
+        f"A sample's z {' and '.join(told)}.",
+        "The decoder does without z: take a weaker one, such as one without value_prior, or a bottleneck where z is "
+        "free to use: a quantizer, or a GaussianBottleneck with free_bits or a lower beta."
+        if min(number for number in (cost, saved) if number is not None) < _IGNORED
         else None,
     )
 
