@@ -213,7 +213,7 @@ class Run:
                     top_p=top_p,
                     generator=generator,
                 )
-                x_hat = self.tokenizer.decode(indices, side)
+                x_hat = self.tokenizer.render(indices, side, generator)
             else:
                 x_hat = self.tokenizer.sample(count, side, generator)
             drawn.append(self._to_native(x_hat))

@@ -54,7 +54,7 @@ class Signal(NamedTuple):
         x = x_hat.clamp(self.low, self.high)
         if self.levels is None:
             return x
-        return x.round().to(torch.uint8 if self.levels <= 256 else torch.int32)
+        return x.round().to(torch.uint8 if self.low >= 0 and self.high <= 255 else torch.int32)
 
 
 class Batch(NamedTuple):

@@ -16,6 +16,7 @@ from vqkit import autoencoders, bottlenecks, likelihoods, priors
 from vqkit import nn as vqkit_nn
 from vqkit.autoencoders import (
     Autoencoder,
+    AutoregressiveDecoder,
     ClassConditionalDecoder,
     FeedForwardDecoder,
     ProjectedLevel,
@@ -63,6 +64,7 @@ from vqkit.priors import PixelCNN, TransformerPrior, UniformPrior, UnigramPrior
 from vqkit.signal import Layout, Signal
 
 SIGNAL = Signal(2, (8, 12), -1.0, 3.0, None, ("a", "b"))
+INTEGERS = Signal(1, (8, 12), 0.0, 255.0, 256)
 LAYOUT = Layout(((2, 2), (4, 4)), ((5,), (9, 3)), 2)
 
 EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its default, so that a forgotten one shows
@@ -145,6 +147,12 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     ResidualLevel: {"bottleneck": EMAVectorQuantizer(3, 7), "grid": (4, 6)},
     FeedForwardDecoder: {"signal": SIGNAL, "net": ConvDecoder(3, 2, 6), "likelihood": Gaussian(0.2)},
+    AutoregressiveDecoder: {
+        "signal": INTEGERS,
+        "net": ConvDecoder(3, 4, 6),
+        "prior": PixelCNN(Layout(((8, 12),), ((256,),)), 16, 2, context_channels=4),
+        "mean": FeedForwardDecoder(INTEGERS, ConvDecoder(3, 1, 6), Gaussian(0.2)),
+    },
     ClassConditionalDecoder: {
         "decoder": FeedForwardDecoder(SIGNAL, ConvDecoder(5, 2, 6), Gaussian(0.2)), "classes": 2, "dim": 3,
     },

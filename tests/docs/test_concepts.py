@@ -333,6 +333,28 @@ def test_a_step_moves_every_code_that_shares_a_map_and_only_the_winners_of_free_
         assert int(changed) == (64 if isinstance(quantizer, SimVectorQuantizer) else len(latent.indices.unique()))
 
 
+# ---------------------------------------------------------------- posterior_collapse.md
+
+
+def test_the_collapse_that_the_page_tells_is_the_one_that_is_stored() -> None:
+    stored = json.loads((ROOT / "benchmarks" / "results" / "posterior_collapse.json").read_text())
+    page = (ROOT / "docs" / "concepts" / "posterior_collapse.md").read_text()
+    vae, vq_vae = stored["VAE"], stored["VQ-VAE"]
+    means, tokens, drawn, z = "posterior means", "histogram of tokens", "z drawn from the posterior", "z"
+    wanted = [
+        *((vae[name], vq_vae[name]) for name in ("nll_nats", "shuffled_z_nats", "kl_nats_training_prior")),
+        *((100 * vae[when][means], 100 * vq_vae[when][tokens]) for when in ("trained", "untrained")),
+        *((100 * vae[when][drawn], 100 * vq_vae[when][z]) for when in ("trained", "untrained")),
+    ]
+    table = [line.split("|")[2:4] for line in page.splitlines() if line.startswith("|")][2:]
+    for cells, values in zip(table, wanted, strict=True):
+        for cell, value in zip(cells, values, strict=True):
+            told = cell.strip(" %").replace(",", "")
+            assert value == pytest.approx(float(told), abs=0.51 * 10.0 ** -len(told.partition(".")[2]))
+    settings = stored["settings"]
+    assert f"{settings['steps']:,} steps of {settings['batch']} pictures" in " ".join(page.split())
+
+
 # ---------------------------------------------------------------- bottlenecks.md
 
 TABLE, MEASURED = (ROOT / "docs" / "concepts" / "bottlenecks.md").read_text().split("## Which to choose")

@@ -3,6 +3,7 @@
 from vqkit.autoencoders.architecture import Architecture as Architecture
 from vqkit.autoencoders.autoencoder import Autoencoder as Autoencoder
 from vqkit.autoencoders.autoencoder import Output as Output
+from vqkit.autoencoders.autoregressive import AutoregressiveDecoder as AutoregressiveDecoder
 from vqkit.autoencoders.class_conditional import ClassConditionalDecoder as ClassConditionalDecoder
 from vqkit.autoencoders.convolutional import Convolutional as Convolutional
 from vqkit.autoencoders.decoder import Decoder as Decoder

@@ -9,11 +9,13 @@ from copy import deepcopy
 from torch import nn
 
 from vqkit.autoencoders.autoencoder import Autoencoder
+from vqkit.autoencoders.autoregressive import AutoregressiveDecoder, value_layout
 from vqkit.autoencoders.class_conditional import ClassConditionalDecoder
 from vqkit.autoencoders.decoder import Decoder, FeedForwardDecoder
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
-from vqkit.signal import Batch, Signal
+from vqkit.priors import Prior
+from vqkit.signal import Batch, Layout, Signal
 
 
 class Architecture(ABC):
@@ -29,16 +31,26 @@ class Architecture(ABC):
         return None
 
 
-def feed_forward(
-    signal: Signal, likelihood: Reconstruction, dim: int, label_dim: int, net: Callable[[int, int], nn.Module]
+def decoder_of(
+    signal: Signal,
+    likelihood: Reconstruction,
+    dim: int,
+    label_dim: int,
+    net: Callable[[int, int], nn.Module],
+    value_prior: Callable[[Layout], Prior] | None = None,
 ) -> Decoder:
-    """The decoder of z [B, dim, *grid] by `net(inputs, outputs)` and a copy of the likelihood; it is told the label in
-    `label_dim` channels beside z, if that is not 0. Raises ValueError where it is below 0, or the signal has no labels.
-    """
+    """The decoder of z [B, dim, *grid] by `net(inputs, outputs)` and a copy of the likelihood. With a `value_prior` it
+    is autoregressive, and that is its mean. It is told the label in `label_dim` channels beside z, if that is not 0.
+    Raises ValueError where it is below 0, or the signal has no labels."""
     if label_dim < 0:
         raise ValueError(f"label_dim is {label_dim}; give 0, which tells the decoder no label, or more")
     likelihood = deepcopy(likelihood)
-    decoder = FeedForwardDecoder(signal, net(dim + label_dim, likelihood.outputs(signal)), likelihood)
+    inputs = dim + label_dim
+    decoder: Decoder = FeedForwardDecoder(signal, net(inputs, likelihood.outputs(signal)), likelihood)
+    if value_prior is not None:
+        prior = value_prior(value_layout(signal))
+        channels = max(1, prior.context_channels)  # a prior that takes none is refused by the decoder
+        decoder = AutoregressiveDecoder(signal, net(inputs, channels), prior, decoder)
     return ClassConditionalDecoder(decoder, len(signal.labels), label_dim) if label_dim else decoder
 
 

@@ -181,11 +181,12 @@ class Autoencoder(nn.Module):
             self.decoder.calibrate(batch.x.to(self.device), z, batch.side)
 
     def sample(self, batch: int, side: Side = _NO_SIDE, generator: torch.Generator | None = None) -> Tensor:
-        """x_hat [batch, C, *grid] of z from the training prior of every level, float32 in native values. Raises
+        """New samples [batch, C, *grid] in native values, of z from the training prior of every level. Raises
         ValueError where a level has none; indices under a learned prior are drawn by `vqkit.priors.sample`."""
         with _inference(self):
             grids = zip(self.bottlenecks, self.grids(), strict=True)
-            return self.decoder.reconstruct(self._merge([b.sample(batch, g, generator) for b, g in grids]), side)
+            zs = [bottleneck.sample(batch, grid, generator) for bottleneck, grid in grids]
+            return self.decoder.render(self._merge(zs), side, generator)
 
     def encode(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Indices:
         """x [B, C, *grid] -> indices, one [B, Q, *grid] int64 a level. Raises ValueError where nothing is discrete."""
@@ -195,13 +196,26 @@ class Autoencoder(nn.Module):
     def decode(self, indices: Indices, side: Side = _NO_SIDE) -> Tensor:
         """Indices -> x_hat [B, C, *grid], float32 in native values. Those of the coarsest levels alone are enough where
         `prefixes` has their number. Raises ValueError for another number, and for another model's indices."""
+        z = self._looked_up(indices)
+        with _inference(self):
+            return self.decoder.reconstruct(z, side)
+
+    def render(self, indices: Indices, side: Side = _NO_SIDE, generator: torch.Generator | None = None) -> Tensor:
+        """Indices that a prior drew -> a new sample [B, C, *grid] in native values. The same as `decode`, but for an
+        autoregressive decoder, which draws from p(x | z). Raises ValueError like `decode`."""
+        z = self._looked_up(indices)
+        with _inference(self):
+            return self.decoder.render(z, side, generator)
+
+    def _looked_up(self, indices: Indices) -> Tensor:
+        """What the decoder gets of these indices."""
         indices = tuple(level.to(self.device) for level in indices)
         if not 0 < len(indices) <= len(self.levels) or not all(map(_within, indices, self.quantizers)):
             raise ValueError("these indices are not of this tokenizer; decode with the one that encoded them")
         self._require_prefix(len(indices))
         with _inference(self):
             zs = [quantizer.lookup(level) for quantizer, level in zip(self.quantizers, indices, strict=False)]
-            return self.decoder.reconstruct(self._merge(zs), side)
+            return self._merge(zs)
 
     def reconstruct(
         self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None, levels: int | None = None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
-from vqkit.autoencoders.architecture import Architecture, copies, feed_forward, halved
+from vqkit.autoencoders.architecture import Architecture, copies, decoder_of, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
 from vqkit.nn import ConvDecoder, ConvEncoder, Pyramid
-from vqkit.signal import Signal
+from vqkit.priors import Prior
+from vqkit.signal import Layout, Signal
 
 
 class Convolutional(Architecture):
@@ -20,7 +22,7 @@ class Convolutional(Architecture):
     Args:
         bottleneck: what stands between encoder and decoder; with several levels a copy for each, or a list, coarse to
             fine.
-        likelihood: p(x | parameters) of the decoder, or a distortion.
+        likelihood: p(x | parameters) of the decoder, or a distortion; beside a `value_prior`, of reconstructions alone.
         width: channels inside the nets.
         halvings: how often the grid is halved; 2 gives 1/16 as many positions as a picture has pixels. A list is one
             number a level, coarse to fine, such as [3, 2].
@@ -29,6 +31,8 @@ class Convolutional(Architecture):
         level_dropout: share of the samples in training for which finer levels are left out, so that the coarse levels
             can be decoded alone.
         label_dim: channels in which the decoder is told the label, beside z; 0 tells it nothing.
+        value_prior: makes p(x | z) autoregressive, a prior over the data's integers given z, such as PixelCNN with
+            context_channels; null takes all values as independent given z.
     """
 
     def __init__(
@@ -41,10 +45,11 @@ class Convolutional(Architecture):
         residual_width: int = 32,
         level_dropout: float = 0.0,
         label_dim: int = 0,
+        value_prior: Callable[[Layout], Prior] | None = None,
     ) -> None:
         self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
         self.residual_layers, self.residual_width = residual_layers, residual_width
-        self.level_dropout, self.label_dim = level_dropout, label_dim
+        self.level_dropout, self.label_dim, self.value_prior = level_dropout, label_dim, value_prior
 
     def __call__(self, signal: Signal) -> Autoencoder:
         halvings = [self.halvings] if isinstance(self.halvings, int) else list(self.halvings)
@@ -65,5 +70,7 @@ class Convolutional(Architecture):
             levels.append(ProjectedLevel(width, bottleneck, dims, context, up))
             context = merged if up is None else up.outputs
         shape = (width, steps[-1], *residual)
-        decoder = feed_forward(signal, self.likelihood, context, self.label_dim, lambda i, o: ConvDecoder(i, o, *shape))
+        decoder = decoder_of(
+            signal, self.likelihood, context, self.label_dim, lambda i, o: ConvDecoder(i, o, *shape), self.value_prior
+        )
         return Autoencoder(signal, Pyramid(stages), levels, decoder, self.level_dropout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from vqkit.autoencoders.architecture import Architecture, copies, feed_forward, halved
+from vqkit.autoencoders.architecture import Architecture, copies, decoder_of, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.autoencoders.level import ResidualLevel
 from vqkit.bottlenecks import Bottleneck
@@ -60,7 +60,7 @@ class MultiscaleResidual(Architecture):
             signal,
             AreaPyramid(ConvEncoder(signal.channels, *shape), self.width, dims[0], grids),
             [ResidualLevel(bottleneck, finest) for bottleneck in bottlenecks],
-            feed_forward(signal, self.likelihood, dims[0], self.label_dim, lambda i, o: ConvDecoder(i, o, *shape)),
+            decoder_of(signal, self.likelihood, dims[0], self.label_dim, lambda i, o: ConvDecoder(i, o, *shape)),
             self.level_dropout,
         )
 

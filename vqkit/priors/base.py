@@ -31,6 +31,8 @@ class Prior(nn.Module, ABC):
     levels hand down; None where there is none."""
 
     layout: Layout
+    context_channels: int = 0
+    """C of the `context` that it takes; 0: it takes none."""
 
     @abstractmethod
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
