@@ -321,6 +321,27 @@ def test_a_vae_told_the_class_draws_it(tmp_path: Path) -> None:
     assert not torch.equal(threes, run.sample(4, label=4, seed=1))
 
 
+@pytest.mark.parametrize("name", ["UnigramPrior", "UniformPrior"])
+def test_a_prior_with_nothing_to_train_is_a_run_too(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {key: value for key, value in TINY.items() if not key.startswith("prior.")} | {"prior": name}
+    run = vqkit.train("digits", out=tmp_path / "run", **keys)
+    assert type(run.prior).__name__ == name and run.metrics["prior"] == []
+    for split in ("train", "validation"):
+        numbers = run.evaluation[split]
+        baseline = f"{name.removesuffix('Prior').lower()}_nats_per_token"
+        assert numbers["nats_per_token"] == pytest.approx(numbers[baseline], rel=1e-6)
+    if name == "UnigramPrior":
+        indices = run.tokens("train").read(range(len(run.tokens("train")))).indices[0]
+        assert torch.equal(run.prior.get_buffer("counts_0")[0], indices.flatten().bincount(minlength=16))
+        assert run.evaluation["train"]["nats_per_token"] < run.evaluation["train"]["uniform_nats_per_token"]
+    assert torch.equal(run.sample(3, seed=1), run.sample(3, seed=1))
+    assert run.results["report"].exists()
+    assert cli.main(["doctor", str(run.folder)]) == 0
+    assert "take a prior that is trained, such as TransformerPrior" in capsys.readouterr().out
+
+
 def test_a_run_that_is_made_again_without_tokens_keeps_none(tmp_path: Path) -> None:
     vqkit.train("digits", out=tmp_path / "run", stages=["tokenizer", "tokens", "prior"], **TINY)
     run = vqkit.train("digits", out=tmp_path / "run", overwrite=True, **bottleneck("GaussianBottleneck"))

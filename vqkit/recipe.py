@@ -39,7 +39,7 @@ class Recipe:
         tokenizer: the autoencoder, but for the data's own shape.
         prior: p(indices), but for the tokenizer's grids and alphabets; null where the tokenizer has no indices.
         training: how the tokenizer is trained.
-        prior_training: how the prior is trained.
+        prior_training: how the prior is trained, if gradients have to find its best.
         validation_share: held out where the source has no validation split of its own.
     """
 

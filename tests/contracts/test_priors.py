@@ -189,3 +189,17 @@ def test_it_refuses_what_is_not_of_its_layout(prior: Prior) -> None:
         sample(prior, prior.layout, BATCH, side, known=uneven)
     with pytest.raises(ValueError, match="one sample for each"):
         sample(prior, prior.layout, BATCH + 1, labels(prior.layout, BATCH + 1), known=indices)
+
+
+@torch.no_grad()
+def test_a_closed_form_is_of_the_last_stream_alone_and_other_priors_are_left_as_they_are(prior: Prior) -> None:
+    side, stream = labels(prior.layout), [(random_indices(prior.layout), labels(prior.layout))]
+    before = prior.log_prob(stream[0][0], side)
+    assert prior.fit(stream) == (not list(prior.parameters()))
+    once = prior.log_prob(stream[0][0], side)
+    if list(prior.parameters()):
+        assert all(torch.equal(a, b) for a, b in zip(before, once, strict=True))
+    assert sum(float(nats.sum()) for nats in once) >= sum(float(nats.sum()) for nats in before)
+    prior.fit([(random_indices(prior.layout, seed=2), side)])
+    prior.fit(stream)
+    assert all(torch.equal(a, b) for a, b in zip(once, prior.log_prob(stream[0][0], side), strict=True))

@@ -65,15 +65,8 @@ def _train_prior(inputs: StageInputs) -> None:
     train_set, held_out = run.tokens("train"), run.tokens("validation")
     torch.manual_seed(settings.seed)
     prior = make_prior(train_set.layout)
-    fit(
-        "prior",
-        PriorObjective(prior),
-        settings,
-        run.folder,
-        train_set,
-        held_out,
-        inputs.bar,
-    )
+    if not prior.fit(run.token_batches("train")):
+        fit("prior", PriorObjective(prior), settings, run.folder, train_set, held_out, inputs.bar)
     checkpoint.save(prior, run.folder / "prior", {"tokenizer": run.fingerprint})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -33,6 +33,11 @@ class Prior(nn.Module, ABC):
     layout: Layout
     context_channels: int = 0
     """C of the `context` that it takes; 0: it takes none."""
+
+    def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
+        """Sets this prior to its best for all of a stream, where that has a closed form, forgetting what it was set to
+        before. False, and nothing else, where gradients have to find it."""
+        return False
 
     @abstractmethod
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:

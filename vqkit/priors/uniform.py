@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,10 @@ class UniformPrior(Prior):
 
     def _tables(self) -> list[Tensor]:
         return [self.get_buffer(f"table_{level}") for level in range(len(self.layout.grids))]
+
+    def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
+        """There is nothing to set."""
+        return True
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token, a constant."""

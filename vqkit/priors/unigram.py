@@ -35,7 +35,7 @@ class UnigramPrior(Prior):
         pairs = zip(self._counts(), self.layout.codebook_sizes, strict=True)
         return [normalise(counts + self.smoothing, sizes) for counts, sizes in pairs]
 
-    def fit(self, stream: Iterable[tuple[Indices, Side]]) -> None:
+    def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
         """Counts the indices of a stream anew, forgetting what was counted before; the sides are not used."""
         counts = [count.zero_() for count in self._counts()]
         for indices, _ in stream:
@@ -43,6 +43,7 @@ class UnigramPrior(Prior):
             for count, level in zip(counts, indices, strict=True):
                 for row, symbols in zip(count, level.unbind(1), strict=True):
                     row += torch.bincount(symbols.flatten(), minlength=len(row)).to(row.device)
+        return True
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token, without a gradient: this prior learns by `fit`."""

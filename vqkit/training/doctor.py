@@ -204,8 +204,8 @@ def useless_prior(held_out: Mapping[str, Any]) -> Finding | None:
         "useless prior",
         None,
         f"A held-out token costs {nats:.3f} nats under the prior and {unigram:.3f} by the code frequencies alone.",
-        "The prior has learned nothing beyond these: train it longer, with another learning rate, or wider; samples "
-        "drawn from it are noise."
+        "The prior knows nothing beyond these, and samples drawn from it are noise: train it longer, with another "
+        "learning rate, or wider; or take a prior that is trained, such as TransformerPrior."
         if nats > _NO_BETTER * unigram
         else None,
     )
