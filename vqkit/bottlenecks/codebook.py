@@ -22,8 +22,8 @@ _CANDIDATES = 1 << 16  # vectors of a step that are kept to revive codes from
 
 class StepCounts(NamedTuple):
     """What the forwards of a step counted. A code wins a vector when it is the nearest one: `wins` [K] is how many each
-    won and `sums` [K, D] their sum; `vectors` [N, D] are this process's, or as many of them, evenly, as dead codes are
-    re-drawn from."""
+    won and `sums` [K, D] their sum; `vectors` [N, D] are this process's, or as many of them as dead codes are re-drawn
+    from, those of later forwards more often."""
 
     wins: Tensor
     sums: Tensor
