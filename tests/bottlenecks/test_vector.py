@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer, codebook, k_means
+from vqkit.bottlenecks import EMAVectorQuantizer, NotFinite, VectorQuantizer, codebook, k_means
 from vqkit.bottlenecks.codebook import Codebook
 
 Either = VectorQuantizer | EMAVectorQuantizer
@@ -299,6 +299,24 @@ def test_initialisation_from_one_number() -> None:
 def test_an_empty_stream_is_refused(kind: type[Either], parts: list[Tensor]) -> None:
     with pytest.raises(ValueError, match="is empty; give"):
         kind(2, 8).initialise(parts)
+
+
+@BOTH
+@pytest.mark.parametrize("part", [torch.zeros(3, 2, 4, 4), torch.zeros(9, 4), torch.zeros(2)])
+def test_a_stream_of_other_than_vectors_is_refused(kind: type[Either], part: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"a part of the stream is .*\[n, 2\]"):
+        kind(2, 8).initialise([part])
+
+
+@BOTH
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_stream_that_is_not_finite_is_refused_and_the_codes_stay(kind: type[Either], broken: float) -> None:
+    quantizer = kind(2, 8)
+    before, vectors = quantizer.codebook.vectors.detach().clone(), torch.randn(100, 2)
+    vectors[4, 1] = broken
+    with pytest.raises(NotFinite, match="not finite"):
+        quantizer.initialise([vectors])
+    assert torch.equal(quantizer.codebook.vectors, before)
 
 
 @BOTH

@@ -299,6 +299,25 @@ def test_the_wrong_shape_is_refused_by_name(bottleneck: Bottleneck, shape: tuple
         bottleneck(torch.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.ones(BATCH, 4, 5, dtype=torch.int64),  # as indices of positions these would be row 1 over and over
+        torch.ones(BATCH, 4, 5),
+        torch.ones(BATCH, 1, 4, 5, dtype=torch.bool),
+        torch.ones(1, 4, 5, dtype=torch.bool),
+        torch.ones(BATCH, 5, 4, dtype=torch.bool),
+    ],
+    ids=["int64", "float32", "channel", "one sample", "transposed"],
+)
+def test_a_mask_of_another_type_or_shape_is_refused(bottleneck: Bottleneck, mask: Tensor) -> None:
+    before = state(bottleneck)
+    with pytest.raises(ValueError, match=rf"mask is .*it must be bool \[{BATCH}, 4, 5\]"):
+        bottleneck(of_grid((4, 5)), mask)
+    bottleneck.update()
+    assert_same_state(before, bottleneck.state_dict())
+
+
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_refused_and_does_not_spread(bottleneck: Bottleneck, broken: float) -> None:
     before, z_e = state(bottleneck), of_grid((4, 5))

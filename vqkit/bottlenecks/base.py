@@ -49,12 +49,15 @@ class Bottleneck(nn.Module, ABC):
         [B, *grid] is True where a position counts; padding stays out of every loss and statistic.
 
         Raises:
-            ValueError: z_e has another shape or no sample.
+            ValueError: z_e has another shape or no sample, or `mask` is not bool or of another shape.
             NotFinite: it holds a number that is not finite.
         """
         if z_e.ndim < 3 or z_e.shape[1] != self.inputs or not z_e.numel():
             wanted = f"{type(self).__name__} takes [B, {self.inputs}, *grid], B above 0"
             raise ValueError(f"z_e is {list(z_e.shape)}; {wanted}")
+        # Integers would be taken for row numbers, and another shape might broadcast.
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != z_e[:, 0].shape):
+            raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}; it must be bool {list(z_e[:, 0].shape)}")
         if not math.isfinite(float(z_e.detach().abs().amax())):
             raise NotFinite(
                 "z_e holds numbers that are not finite; lower the learning rate, or look for the layer that made them"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.base import NotFinite
 from vqkit.bottlenecks.processes import copy_from_first_process
 from vqkit.bottlenecks.search import nearest_code
 
@@ -22,12 +23,17 @@ _MOST_DRAWN = 1024  # candidates a round
 @torch.no_grad()
 def start_from_data(codes: Tensor, stream: Iterable[Tensor]) -> None:
     """Fills codes [K, D] with the centres of the first vectors [n, D] of a stream, as many as K centres need; every
-    process takes those of the first one. Raises ValueError where the stream is empty."""
+    process takes those of the first one. Raises ValueError where the stream is empty or a part has another shape, and
+    NotFinite where a number is not finite."""
     size, dim = codes.shape
     wanted = min(_POINTS_PER_CODE * size, max(_MANY_POINTS, _FEWEST_POINTS_PER_CODE * size))
     rows: list[Tensor] = []
     for part in stream:
-        rows.append(part.detach().float().reshape(-1, dim).to(codes.device))
+        if part.ndim != 2 or part.shape[1] != dim:
+            raise ValueError(f"a part of the stream is {list(part.shape)}; give vectors [n, {dim}], channels last")
+        if not bool(part.isfinite().all()):
+            raise NotFinite("the stream holds vectors that are not finite; leave them out, or mend what made them")
+        rows.append(part.detach().float().to(codes.device))
         if sum(map(len, rows)) >= wanted:
             break
     if not sum(map(len, rows)):

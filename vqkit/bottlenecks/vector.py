@@ -54,7 +54,21 @@ class _NearestCode(CodebookQuantizer, ABC):
 
 class VectorQuantizer(_NearestCode):
     """The codebook learns by gradient: `codebook_weight` |sg(z_e) - e|^2 pulls each code to what it wins, and
-    `commitment_weight` |z_e - sg(e)|^2 holds the encoder to its code. Both are means over latent dimensions."""
+    `commitment_weight` |z_e - sg(e)|^2 holds the encoder to its code. Both are means over latent dimensions.
+
+    Args:
+        dim: channels of z_e and of z.
+        codebook_size: K, the number of codes.
+        commitment_weight: 0 or more; how near the encoder stays to its codes.
+        codebook_weight: above 0; how fast the codes follow under plain gradient descent, next to nothing under Adam.
+        decay: of the moving average of how often each code wins, which revival goes by; it moves no code.
+        revival: share of the mean of that average, 0 to below 1, under which a code is dead and `update` re-draws it
+            from the vectors of the step; 0 leaves dead codes where they are.
+        estimator: of the gradient through the choice; `StraightThrough` by default.
+
+    Raises:
+        ValueError: an argument is out of these ranges.
+    """
 
     def __init__(
         self,
@@ -75,7 +89,21 @@ class VectorQuantizer(_NearestCode):
 
 class EMAVectorQuantizer(_NearestCode):
     """The codebook is a moving average of what each code wins, online k-means (appendix A.1 of the paper): no gradient
-    reaches it. `decay` is its own learning rate, apart from `commitment_weight`."""
+    reaches it, and `update` moves it.
+
+    Args:
+        dim: channels of z_e and of z.
+        codebook_size: K, the number of codes.
+        commitment_weight: 0 or more, of |z_e - sg(e)|^2, a mean over latent dimensions; how near the encoder stays to
+            its codes.
+        decay: share of the old in the moving average at each update, 0 to below 1: the codes' own learning rate.
+        revival: share of the mean use, 0 to below 1, under which a code is dead and `update` re-draws it from the
+            vectors of the step; 0 leaves dead codes where they are.
+        estimator: of the gradient through the choice; `StraightThrough` by default.
+
+    Raises:
+        ValueError: an argument is out of these ranges.
+    """
 
     sums: Tensor
 
