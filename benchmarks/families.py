@@ -44,7 +44,7 @@ class Scale(NamedTuple):
     pictures: int | None
 
 
-WHOLE, QUICK = Scale(3000, 800, None), Scale(40, 20, 600)
+WHOLE, QUICK = Scale(3000, 500, None), Scale(40, 20, 600)
 DIM = 8  # numbers a position of the continuous latents, and as many in all has the PCA
 WIDTH, NARROW = 64, 40  # the second where there are two levels, for about as many parameters
 TWO_LEVELS = {"fashion-mnist": ([2, 1], (512, 16)), "cifar10": ([3, 2], (512, 512))}  # halvings, codebook sizes
