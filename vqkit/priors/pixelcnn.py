@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vqkit.nn.causal import CausalNet
 from vqkit.nn.conv import conv
+from vqkit.nn.incremental import Incremental
 from vqkit.nn.pyramid import resize
 from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.inputs import (
@@ -22,7 +23,6 @@ from vqkit.priors.inputs import (
     device_of,
     hide,
     known_tokens,
-    unflatten,
 )
 from vqkit.priors.nats import log_p, mean_nats
 from vqkit.signal import Indices, Layout, Side
@@ -130,19 +130,21 @@ class PixelCNN(Prior):
     ) -> Walk:
         """One symbol a step. Symbols known before a position condition it; those known behind it cannot."""
         check_walk(layout, self.layout, any_grid=self._any_grid)
-        (symbols,) = unflatten(known_tokens(known, layout, batch, device_of(self)).clone(), layout)
-        condition = self._condition(self._classes(side, batch), context, layout.grids[0])
-        flat = symbols.flatten(2)
-        unknown = (flat[0] < 0).tolist()
-        for cell in range(math.prod(layout.grids[0])):
-            if any(row[cell] for row in unknown):
-                features = self._features(self._embed(symbols.clamp(min=0)), condition)[:, cell]
-                before = torch.zeros_like(features)
-                for q, head in enumerate(self.outputs):
-                    if unknown[q][cell]:
-                        position = self.rows.new_tensor([q * flat.shape[2] + cell])
-                        flat[:, q, cell] = (yield Step(0, position, head(features, before)[:, None]))[:, 0]
-                    before = before + self.embedding(flat[:, q, cell] + self.rows[q])
+        (grid,), device = layout.grids, device_of(self)
+        symbols = known_tokens(known, layout, batch, device).view(batch, -1, math.prod(grid)).clone()
+        unknown = (symbols[0] < 0).tolist()
+        wanted = [cell for cell, column in enumerate(zip(*unknown, strict=True)) if any(column)]
+        positions = torch.arange(symbols[0].numel(), device=device).view(*symbols[0].shape, 1)
+        with torch.autocast(device.type, enabled=False):
+            condition = self._condition(self._classes(side, batch), context, grid)
+        features_of, here = Incremental(self.net, batch, grid, condition), torch.zeros(batch, self.width, device=device)
+        for cell in range(wanted[-1] + 1 if wanted else 0):
+            features, here = features_of(here), torch.zeros_like(here)
+            for q, first_row in enumerate(self.rows.tolist()):
+                if unknown[q][cell]:
+                    sent = yield Step(0, positions[q, cell], self._logits(q, features, here)[:, None])
+                    symbols[:, q, cell] = sent[:, 0]
+                here = here + self.embedding(symbols[:, q, cell] + first_row)
 
     @property
     def _any_grid(self) -> bool:
@@ -158,6 +160,12 @@ class PixelCNN(Prior):
         for head, here, which in zip(self.outputs, embedded.flatten(2, -2).unbind(1), symbols.unbind(1), strict=True):
             yield head(features, before), which.flatten(1)
             before = before + here
+
+    def _logits(self, q: int, features: Tensor, before: Tensor) -> Tensor:
+        """Float32, whatever the caller's precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.outputs[q](features, before)
+        return logits
 
     def _embed(self, symbols: Tensor) -> Tensor:
         """Symbols [B, Q, *grid] -> [B, Q, *grid, W]."""
