@@ -19,7 +19,7 @@ from vqkit.autoencoders import Autoencoder, Convolutional
 from vqkit.bottlenecks import Bottleneck, EMAVectorQuantizer, Quantizer, SharedResidualQuantizer
 from vqkit.checkpoint import config_of
 from vqkit.data import open_dataset, open_source, shuffled, spread, sweep
-from vqkit.evaluation import CodebookHealth, Distortion, Rate, perplexity, usage
+from vqkit.evaluation import CodebookHealth, Fidelity, Rate, perplexity, usage
 from vqkit.likelihoods import Gaussian
 from vqkit.modality import Image
 from vqkit.priors import UnigramPrior
@@ -99,23 +99,23 @@ class Cells:
         return statistics.median(BATCH / row["samples_per_second"] for row in rows)
 
     def _of_tokens(self, model: Autoencoder) -> Cell:
-        """Of the test pictures: distortion, use of each codebook, and bits under the unigram of train tokens."""
+        """Of the test pictures: fidelity, use of each codebook, and bits under the unigram of train tokens."""
         unigram = UnigramPrior(model.layout())
         counted = sweep(self.train_set, READ, spread(len(self.train_set), COUNTED))
         unigram.fit((model.encode(batch.x), {}) for batch in counted)
         health, rate = CodebookHealth(unigram.layout), Rate(unigram.layout, None, unigram)
-        distortion = Distortion(model.signal)
+        fidelity = Fidelity(model.signal)
         for batch in sweep(self.test_set, READ):
             indices = model.encode(batch.x)
             health.add(indices)
             rate.add(indices, {})
-            distortion.add(batch.x, model.decode(indices))
+            fidelity.add(batch.x, model.decode(indices))
         counts = health.counts[0]
         if isinstance(model.bottlenecks[0], SharedResidualQuantizer):
             counts = counts.sum(0, keepdim=True)  # its stages have one codebook together
         nats_a_token = rate.measured().numbers["unigram_nats_per_token"]
         return {
-            "nmse": distortion.measured().numbers["nmse"],
+            "nmse": fidelity.measured().numbers["nmse"],
             "usage": usage(counts, unigram.layout.codebook_sizes[0][: len(counts)]).tolist(),
             "perplexity": perplexity(counts).tolist(),
             "tokens_of_a_codebook": counts.sum(1).tolist(),
@@ -125,9 +125,9 @@ class Cells:
 
     def _of_pictures(self, model: Autoencoder) -> Cell:
         """What is left to measure where there are no tokens; `kl_bits` are a picture's, None for a point."""
-        distortion, nats = Distortion(model.signal), []
+        fidelity, nats = Fidelity(model.signal), []
         for batch in sweep(self.test_set, READ):
             nats.append(model.latents(batch.x)[0].kl)
-            distortion.add(batch.x, model.reconstruct(batch.x))
+            fidelity.add(batch.x, model.reconstruct(batch.x))
         kl_bits = float(torch.cat(nats).mean()) / math.log(2)
-        return {"nmse": distortion.measured().numbers["nmse"], "kl_bits": kl_bits if math.isfinite(kl_bits) else None}
+        return {"nmse": fidelity.measured().numbers["nmse"], "kl_bits": kl_bits if math.isfinite(kl_bits) else None}

@@ -21,7 +21,7 @@ from machine import machine
 from vqkit.autoencoders import PCA
 from vqkit.bottlenecks import UniformScalarQuantizer
 from vqkit.data import Dataset, open_dataset, open_source, sweep
-from vqkit.evaluation import Distortion, Rate
+from vqkit.evaluation import Fidelity, Rate
 from vqkit.likelihoods import Gaussian
 from vqkit.modality import Image
 from vqkit.priors import UnigramPrior
@@ -61,13 +61,13 @@ def measure(step: float, dead_zone: float, train_set: Dataset, test_set: Dataset
     seconds = time.perf_counter() - start
     unigram = UnigramPrior(model.layout(), SMOOTHING)
     unigram.fit((model.encode(batch.x), {}) for batch in sweep(train_set, READ))
-    distortion, rate = Distortion(model.signal), Rate(unigram.layout, None, unigram)
+    fidelity, rate = Fidelity(model.signal), Rate(unigram.layout, None, unigram)
     for batch in sweep(test_set, READ):
         indices = model.encode(batch.x)
         rate.add(indices, {})
-        distortion.add(batch.x, model.decode(indices))
+        fidelity.add(batch.x, model.decode(indices))
     nats_a_token = rate.measured().numbers["unigram_nats_per_token"]
-    error = distortion.measured().numbers
+    error = fidelity.measured().numbers
     return {
         "step": step,
         "dead_zone": dead_zone,

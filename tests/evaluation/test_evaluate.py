@@ -55,7 +55,7 @@ def test_every_measure_is_there_and_is_json(tokenizer: Autoencoder) -> None:
     assert found["unigram_nats_per_token"] == pytest.approx(found["uniform_nats_per_token"])
 
 
-def test_distortion_is_of_what_the_tokens_give_back(tokenizer: Autoencoder) -> None:
+def test_fidelity_is_of_what_the_tokens_give_back(tokenizer: Autoencoder) -> None:
     found = evaluate(tokenizer, None, UnigramPrior(tokenizer.layout()), batches())
     x = torch.cat([batch.x for batch in batches()])
     x_hat = SIGNAL.to_native(tokenizer.reconstruct(x))

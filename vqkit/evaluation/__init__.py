@@ -1,13 +1,13 @@
-"""What a model and a prior are worth: distortion, rate, the bound on the likelihood, and how much of the codebook is in
+"""What a model and a prior are worth: fidelity, rate, the bound on the likelihood, and how much of the codebook is in
 use."""
 
 from vqkit.evaluation.codebook import CodebookHealth as CodebookHealth
 from vqkit.evaluation.codebook import perplexity as perplexity
 from vqkit.evaluation.codebook import usage as usage
-from vqkit.evaluation.distortion import Distortion as Distortion
-from vqkit.evaluation.distortion import psnr as psnr
 from vqkit.evaluation.evaluate import evaluate as evaluate
 from vqkit.evaluation.evidence import Evidence as Evidence
+from vqkit.evaluation.fidelity import Fidelity as Fidelity
+from vqkit.evaluation.fidelity import psnr as psnr
 from vqkit.evaluation.measures import MEASURES as MEASURES
 from vqkit.evaluation.measures import Measure as Measure
 from vqkit.evaluation.rate import Rate as Rate

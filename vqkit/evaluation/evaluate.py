@@ -9,8 +9,8 @@ import torch
 
 from vqkit.autoencoders import Autoencoder
 from vqkit.evaluation.codebook import CodebookHealth
-from vqkit.evaluation.distortion import Distortion
 from vqkit.evaluation.evidence import Evidence
+from vqkit.evaluation.fidelity import Fidelity
 from vqkit.evaluation.rate import Rate
 from vqkit.priors import Prior
 from vqkit.signal import Batch, Indices
@@ -21,18 +21,18 @@ _SEED = 0  # of the z that are drawn
 def evaluate(
     tokenizer: Autoencoder, prior: Prior | None, unigram: Prior | None, batches: Iterable[Batch]
 ) -> dict[str, Any]:
-    """Distortion and the evidence lower bound of a split and, where the tokenizer has indices, their rate and codebook
+    """Fidelity and the evidence lower bound of a split and, where the tokenizer has indices, their rate and codebook
     health: keys of `MEASURES`, `Rate.of_levels`, `CodebookHealth.of_codebooks`, the `grids` of the levels, and
     `reasons`.
 
-    Each batch is encoded once, in float32. Distortion is of what the indices decode to, so of what a file of tokens
+    Each batch is encoded once, in float32. Fidelity is of what the indices decode to, so of what a file of tokens
     gives back; where there are none, of what the posterior's mean decodes to. The bound is of one z drawn from the
     posterior of each sample, with a fixed seed. `unigram` holds the training split's code frequencies; it and `prior`
     are None where there are no indices. A number that cannot be measured is None, and `reasons` says why in a sentence
     under the same key. The dict is plain JSON. Raises ValueError where there are no samples, where samples are padded
     or lack a label that the decoder must be told, and where the unigram is missing.
     """
-    distortion, evidence = Distortion(tokenizer.signal), Evidence(tokenizer)
+    fidelity, evidence = Fidelity(tokenizer.signal), Evidence(tokenizer)
     health = rate = None
     if tokenizer.discrete:
         if unigram is None:
@@ -49,17 +49,17 @@ def evaluate(
         latents, z = tokenizer.posterior(x, generator=generator)
         evidence.add(x, side, latents, z)
         if health is None or rate is None:
-            distortion.add(x, tokenizer.reconstruct(x, side))
+            fidelity.add(x, tokenizer.reconstruct(x, side))
         else:
             indices: Indices = tuple(latent.indices for latent in latents)  # type: ignore[misc]
-            distortion.add(x, tokenizer.decode(indices, side))
+            fidelity.add(x, tokenizer.decode(indices, side))
             health.add(indices)
             rate.add(indices, side)
         samples += x.shape[0]
     if not samples:
         raise ValueError("there is nothing to evaluate; name a source with at least one sample")
     rates = None if rate is None else rate.measured()
-    parts = [distortion.measured(), None if health is None else health.measured(), rates, evidence.measured(rates)]
+    parts = [fidelity.measured(), None if health is None else health.measured(), rates, evidence.measured(rates)]
     found = [part for part in parts if part is not None]
     numbers = {name: value for part in found for name, value in part.numbers.items()}
     reasons = {name: text for part in found for name, text in part.reasons.items()}

@@ -1,4 +1,4 @@
-"""How far reconstructions are from their originals, over a whole split."""
+"""How close reconstructions are to their originals, over a whole split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def psnr(mse: Tensor) -> Tensor:
     return -10 * mse.log10()
 
 
-class Distortion:
+class Fidelity:
     """Gathers originals and reconstructions, in native values, batch by batch.
 
     A reconstruction is measured as a viewer gets it: clamped to the signal's range and, where the signal has integer

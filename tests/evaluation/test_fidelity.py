@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vqkit.evaluation import Distortion, psnr
+from vqkit.evaluation import Fidelity, psnr
 from vqkit.signal import Signal
 
 GREY = Signal(1, (16, 16), 0, 255, 256)
@@ -18,9 +18,9 @@ def pictures(signal: Signal, count: int = 6) -> torch.Tensor:
 
 
 def test_identical_pictures_are_perfect() -> None:
-    distortion, x = Distortion(GREY), pictures(GREY)
-    distortion.add(x, x.float())
-    numbers, reasons = distortion.measured()
+    fidelity, x = Fidelity(GREY), pictures(GREY)
+    fidelity.add(x, x.float())
+    numbers, reasons = fidelity.measured()
     assert (numbers["mse"], numbers["nmse"], numbers["psnr"]) == (0, 0, None)
     assert numbers["ssim"] == pytest.approx(1.0)
     assert "infinite" in reasons["psnr"]
@@ -30,10 +30,10 @@ def test_identical_pictures_are_perfect() -> None:
 def test_numbers_of_two_batches_are_those_of_the_whole() -> None:
     x = pictures(GREY)
     x_hat = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1)) * 20
-    distortion = Distortion(GREY)
-    distortion.add(x[:4], x_hat[:4])
-    distortion.add(x[4:], x_hat[4:])
-    numbers, _ = distortion.measured()
+    fidelity = Fidelity(GREY)
+    fidelity.add(x[:4], x_hat[:4])
+    fidelity.add(x[4:], x_hat[4:])
+    numbers, _ = fidelity.measured()
 
     values = [value / 255 for value in x.flatten().tolist()]
     rounded = [round(min(max(value, 0.0), 255.0)) / 255 for value in x_hat.flatten().tolist()]
@@ -51,25 +51,25 @@ def test_ssim_is_the_mean_over_pictures() -> None:
     x_hat[:3] = 255 - x_hat[:3]
     halves = []
     for part in (slice(0, 3), slice(3, 6), slice(None)):
-        distortion = Distortion(GREY)
-        distortion.add(x[part], x_hat[part].float())
-        halves.append(distortion.measured().numbers["ssim"])
+        fidelity = Fidelity(GREY)
+        fidelity.add(x[part], x_hat[part].float())
+        halves.append(fidelity.measured().numbers["ssim"])
     negative, same, both = halves
     assert same == pytest.approx(1.0) and negative is not None and negative < 0
     assert both == pytest.approx((negative + 1.0) / 2, abs=1e-6)
 
 
 def test_an_error_below_half_a_level_is_rounded_away() -> None:
-    distortion, x = Distortion(GREY), pictures(GREY)
-    distortion.add(x, x + 0.4)
-    assert distortion.measured().numbers["mse"] == 0
+    fidelity, x = Fidelity(GREY), pictures(GREY)
+    fidelity.add(x, x + 0.4)
+    assert fidelity.measured().numbers["mse"] == 0
 
 
 def test_large_pictures_have_ms_ssim() -> None:
     signal = Signal(3, (176, 180), 0, 255, 256)
-    distortion, x = Distortion(signal), pictures(signal, 1)
-    distortion.add(x, x.float())
-    numbers, reasons = distortion.measured()
+    fidelity, x = Fidelity(signal), pictures(signal, 1)
+    fidelity.add(x, x.float())
+    numbers, reasons = fidelity.measured()
     assert numbers["ms_ssim"] == pytest.approx(1.0)
     assert set(reasons) == {"psnr"}
 
@@ -77,25 +77,25 @@ def test_large_pictures_have_ms_ssim() -> None:
 @pytest.mark.parametrize(("grid", "sentence"), [((64,), "1 grid dimensions"), ((5, 9), "at least 6 x 6")])
 def test_where_there_is_no_ssim_there_is_a_reason(grid: tuple[int, ...], sentence: str) -> None:
     signal = Signal(1, grid, 0, 255, 256)
-    distortion, x = Distortion(signal), pictures(signal)
-    distortion.add(x, x.float())
-    numbers, reasons = distortion.measured()
+    fidelity, x = Fidelity(signal), pictures(signal)
+    fidelity.add(x, x.float())
+    numbers, reasons = fidelity.measured()
     assert numbers["ssim"] is None and sentence in reasons["ssim"]
 
 
 def test_constant_data_have_no_normalised_error() -> None:
-    distortion, x = Distortion(GREY), torch.full((2, 1, 16, 16), 7, dtype=torch.uint8)
-    distortion.add(x, x + 1.0)
-    numbers, reasons = distortion.measured()
+    fidelity, x = Fidelity(GREY), torch.full((2, 1, 16, 16), 7, dtype=torch.uint8)
+    fidelity.add(x, x + 1.0)
+    numbers, reasons = fidelity.measured()
     assert numbers["nmse"] is None and "variance" in reasons["nmse"]
 
 
 def test_mistakes_are_named() -> None:
-    distortion, x = Distortion(GREY), pictures(GREY)
+    fidelity, x = Fidelity(GREY), pictures(GREY)
     with pytest.raises(ValueError, match="x's shape"):
-        distortion.add(x, x[:, :, :8].float())
+        fidelity.add(x, x[:, :, :8].float())
     with pytest.raises(ValueError, match="add originals"):
-        distortion.measured()
+        fidelity.measured()
 
 
 def test_twenty_decibels_are_a_hundredth() -> None:
