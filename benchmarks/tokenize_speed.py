@@ -21,7 +21,7 @@ from machine import machine
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, open_source
-from vqkit.run import Run
+from vqkit.run import Run, tokenize
 
 ROUNDS, BATCH = 5, 256
 
@@ -41,7 +41,7 @@ def main() -> None:
     for number in range(ROUNDS + 1):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            run.tokenize(Dataset(records, modality), folder)
+            tokenize(run, Dataset(records, modality), folder)
             middle = time.perf_counter()
         with torch.inference_mode():
             for x in preloaded.split(BATCH):

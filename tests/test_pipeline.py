@@ -18,7 +18,7 @@ from PIL import Image
 import vqkit
 from vqkit import checkpoint, cli
 from vqkit.pipeline.folder import claim
-from vqkit.run import Run
+from vqkit.run import Run, reconstruct_files, tokenize, tokenize_source
 from vqkit.tokens import TokenShards
 
 TINY = {
@@ -137,16 +137,16 @@ def test_few_pictures_without_labels_are_enough_for_a_whole_run(tmp_path: Path) 
     run = vqkit.train("image", data=folder, out=tmp_path / "run", **(TINY | changes))
     assert run.results["report"].exists()
     with pytest.raises(ValueError, match="would replace files"):
-        run.reconstruct_files([str(folder / "3.png")], folder)
+        reconstruct_files(run, [str(folder / "3.png")], folder)
 
 
 def test_tokens_of_other_samples_are_not_taken_for_these(run: Run, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).integers(0, 256, (9, 8, 8), np.uint8))
-    run.tokenize_source(str(tmp_path / "a.npy"), tmp_path / "tokens")
-    run.tokenize_source(str(tmp_path / "a.npy"), tmp_path / "tokens")  # done already
+    tokenize_source(run, str(tmp_path / "a.npy"), tmp_path / "tokens")
+    tokenize_source(run, str(tmp_path / "a.npy"), tmp_path / "tokens")  # done already
     with pytest.raises(ValueError, match="holds tokens of other samples"):
-        run.tokenize_source(str(tmp_path / "b.npy"), tmp_path / "tokens")
+        tokenize_source(run, str(tmp_path / "b.npy"), tmp_path / "tokens")
 
 
 def test_stages_can_be_made_one_after_the_other(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
 def test_a_prior_of_another_tokenizer_is_refused(run: Run, tmp_path: Path) -> None:
     other = vqkit.train("digits", out=tmp_path / "other", stages=["tokenizer"], **(TINY | {"training.seed": 1}))
     with pytest.raises(ValueError, match="are of tokenizer"):
-        other.tokenize(other.dataset("validation"), run.folder / "tokens" / "validation")
+        tokenize(other, other.dataset("validation"), run.folder / "tokens" / "validation")
     (run.folder / "prior").rename(other.folder / "prior")
     try:
         with pytest.raises(ValueError, match=r"was trained on tokens of tokenizer \w+, not \w+"):
@@ -262,8 +262,8 @@ def test_a_vae_is_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFi
         (lambda: run.sample(1, temperature=0.5), "temperature, top_k and top_p are for drawing codes"),
         (lambda: run.sample(1, label=3), "trained without labels"),
         (lambda: run.prior, "GaussianBottleneck has no indices"),
-        (lambda: run.tokenize_source("digits", tmp_path / "tokens"), "GaussianBottleneck has no indices"),
-        (lambda: run.reconstruct_files([], tmp_path, label=3), "is told no label"),
+        (lambda: tokenize_source(run, "digits", tmp_path / "tokens"), "GaussianBottleneck has no indices"),
+        (lambda: reconstruct_files(run, [], tmp_path, label=3), "is told no label"),
     ):
         with pytest.raises(ValueError, match=sentence):
             use()
@@ -297,9 +297,9 @@ def test_a_decoder_told_the_class_is_told_it_everywhere(tmp_path: Path) -> None:
     )
     Image.fromarray(held_out.x[0, 0].numpy()).save(tmp_path / "digit.png")
     with pytest.raises(ValueError, match=r"is told a label; give the files' one as label, of 0, 1, "):
-        run.reconstruct_files([str(tmp_path / "digit.png")], tmp_path / "out")
-    (path,) = run.reconstruct_files(
-        [str(tmp_path / "digit.png")], tmp_path / "out", label=held_out.side["label"][0].item()
+        reconstruct_files(run, [str(tmp_path / "digit.png")], tmp_path / "out")
+    (path,) = reconstruct_files(
+        run, [str(tmp_path / "digit.png")], tmp_path / "out", label=held_out.side["label"][0].item()
     )
     with Image.open(path) as picture:
         assert np.array_equal(np.asarray(picture), x_hat[0, 0].numpy())

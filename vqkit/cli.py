@@ -33,9 +33,9 @@ def tokenize(run: str, source: str, *, out: str, strict: bool = False) -> Told:
         out: folder for the shards.
         strict: stop at a sample that cannot be read, instead of leaving it out and counting it.
     """
-    from vqkit.run import Run
+    from vqkit.run import Run, tokenize_source
 
-    written = Run(run).tokenize_source(source, out, strict)
+    written = tokenize_source(Run(run), source, out, strict)
     return Told(written, f"tokens in {out}: " + ", ".join(f"{name} {number:,}" for name, number in written.items()))
 
 
@@ -79,9 +79,9 @@ def reconstruct(run: str, *files: str, out: str, levels: int | None = None, labe
         levels: decode so many levels alone, the coarsest ones, of a model of several; by default all.
         label: class of all the files, by name or number; only of a run whose decoder must be told one.
     """
-    from vqkit.run import Run
+    from vqkit.run import Run, reconstruct_files
 
-    written = Run(run).reconstruct_files(files, out, levels, label)
+    written = reconstruct_files(Run(run), files, out, levels, label)
     return Told({"reconstructions": [str(path) for path in written]}, f"{len(written)} reconstructions in {out}")
 
 

@@ -15,7 +15,7 @@ from vqkit.data import Dataset, shuffled, spread, sweep
 from vqkit.pipeline.findings import report
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
-from vqkit.run import Run
+from vqkit.run import Run, tokenize
 from vqkit.training import PriorObjective, TokenizerObjective
 from vqkit.training.states import last_state
 
@@ -53,7 +53,7 @@ def _train_tokenizer(inputs: StageInputs) -> None:
 def _write_tokens(inputs: StageInputs) -> None:
     part = inputs.run.folder / "tokens.part"
     for split, data in inputs.sets.items():
-        inputs.run.tokenize(data, part / split, inputs.bar)
+        tokenize(inputs.run, data, part / split, inputs.bar)
     part.rename(inputs.run.folder / "tokens")
 
 

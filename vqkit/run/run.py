@@ -6,10 +6,9 @@ RUN/  config.yaml   tokenizer/  prior/  tokens/{train,validation}/  metrics-*.cs
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,21 +19,21 @@ from torch import Tensor
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
-from vqkit.data import Dataset, Source, named_files, open_source, spread, sweep, told_apart
+from vqkit.data import Dataset, Source, open_source, spread, sweep
 from vqkit.evaluation import evaluate
 from vqkit.memory import keep_freed_memory
-from vqkit.priors import Prior, UnigramPrior, sample
+from vqkit.priors import Prior, UnigramPrior
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
+from vqkit.run.sampling import draw
 from vqkit.signal import Batch, Indices, Layout, Side
-from vqkit.tokens import Tokens, TokenShards, shard_path, source_of, write_shard
+from vqkit.tokens import TokenShards
 from vqkit.training.metrics import read_rows
 
 Split = Literal["train", "validation", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
-_BATCH = 256  # samples encoded, decoded or drawn at a time
-_SHARD = 65_536  # samples a token shard
+_BATCH = 256  # samples reconstructed or evaluated at a time
 EVALUATED = 10_000
 """Samples of each split that `Run.evaluate` looks at, at most."""
 
@@ -141,38 +140,6 @@ class Run:
             )
         return data
 
-    def tokenize(self, data: Dataset, out: str | os.PathLike[str], bar: bool | None = None) -> TokenShards:
-        """Token shards of a data set in the folder `out`; one that was stopped goes on where it stopped."""
-        out, tokenizer, layout = Path(out), self.tokenizer, self.layout
-        if any(out.glob("tokens-*.parquet")):
-            TokenShards(out, self.fingerprint)  # refuses a folder of another tokenizer's tokens
-        with Progress(f"tokens of {out.name}", len(data), "sample", bar) as progress:
-            for number, start in enumerate(range(0, len(data), _SHARD)):
-                rows, path = range(start, min(start + _SHARD, len(data))), shard_path(out, number)
-                source = _fingerprint(data, rows)
-                if path.exists():
-                    if source_of(path) != source:
-                        raise ValueError(f"{path} holds tokens of other samples; tokenize into an empty folder")
-                    progress.advance(len(rows))
-                else:
-                    batches = _encode(tokenizer, data, rows, progress)
-                    write_shard(path, batches, layout, self.fingerprint, source)
-        return TokenShards(out, self.fingerprint)
-
-    def tokenize_source(
-        self, source: str, out: str | os.PathLike[str], strict: bool = False, bar: bool | None = None
-    ) -> dict[str, int]:
-        """Both splits of a source as token shards in OUT/train and OUT/validation; returns how many samples each has,
-        and how many were skipped."""
-        opened, skipped = open_source(source), 0
-        counts: dict[str, int] = {}
-        single = sum(len(records.keys) for records in opened.splits.values()) == 1
-        for split in ("all",) if single else SPLITS:
-            data = self.dataset(split, opened, strict)
-            counts[split] = len(self.tokenize(data, Path(out) / split, bar))
-            skipped += data.skipped
-        return {**counts, "skipped": skipped}
-
     def sample(
         self,
         n: int = 64,
@@ -187,37 +154,8 @@ class Run:
 
         `label` is a class by name or number; without one, a labelled prior or decoder draws the classes in turn.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}; draw at least one sample")
-        if not 0 <= seed < 2**63:
-            raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
-        discrete = self.tokenizer.discrete
-        if not discrete and (temperature, top_k, top_p) != (1.0, None, None):
-            raise ValueError(
-                "temperature, top_k and top_p are for drawing codes, which this model lacks; leave them out"
-            )
-        labels = self.labels(n, label)
-        generator = torch.Generator().manual_seed(seed)
-        drawn = []
-        for start in range(0, n, _BATCH):
-            side: Side = {} if labels is None else {"label": labels[start : start + _BATCH].to(self.device)}
-            count = min(_BATCH, n - start)
-            if discrete:
-                indices = sample(
-                    self.prior,
-                    self.layout,
-                    count,
-                    side,
-                    temperature=temperature,
-                    top_k=top_k,
-                    top_p=top_p,
-                    generator=generator,
-                )
-                x_hat = self.tokenizer.render(indices, side, generator)
-            else:
-                x_hat = self.tokenizer.sample(count, side, generator)
-            drawn.append(self._to_native(x_hat))
-        return torch.cat(drawn)
+        prior = self.prior if self.tokenizer.discrete else None
+        return draw(self.tokenizer, prior, n, self.labels(n, label), temperature, top_k, top_p, seed)
 
     @property
     def can_sample(self) -> bool:
@@ -245,7 +183,8 @@ class Run:
         for start in range(0, len(x), _BATCH):
             rows = slice(start, start + _BATCH)
             told = {name: fact[rows].to(self.device) for name, fact in (side or {}).items()}
-            reconstructed.append(self._to_native(self.tokenizer.reconstruct(x[rows], told, levels=levels)))
+            x_hat = self.tokenizer.reconstruct(x[rows], told, levels=levels)
+            reconstructed.append(self.tokenizer.signal.to_native(x_hat).cpu())
         return torch.cat(reconstructed)
 
     def save_samples(self, x: Tensor, path: str | os.PathLike[str], columns: int | None = None) -> None:
@@ -264,50 +203,6 @@ class Run:
         if not path.absolute().parent.is_dir():
             raise ValueError(f"the folder of {path} does not exist; make it first")
         return path
-
-    def reconstruct_files(
-        self,
-        files: Sequence[str],
-        out: str | os.PathLike[str],
-        levels: int | None = None,
-        label: int | str | None = None,
-    ) -> list[Path]:
-        """Each file, and each of a folder's, through the bottlenecks, the first `levels` alone if that is given, into
-        the folder `out` under the same name as .png; returns the paths. Names that clash are told apart by their
-        folders. `label` is the class of all of them, where the decoder must be told one."""
-        modality, out = self.recipe.modality, Path(out)
-        sources, xs = named_files(files, modality.suffixes), []
-        side = self._side(len(sources), label)
-        for file in sources:  # all are read before anything is written
-            shape = (x := modality.decode(file)).shape
-            if shape != (*self.tokenizer.signal.grid, self.tokenizer.signal.channels):
-                raise ValueError(
-                    f"{file} is {list(shape)}, this run takes {list(self.tokenizer.signal.grid)}; resize it"
-                )
-            xs.append(torch.from_numpy(x.copy()).movedim(-1, 0))
-        paths = [out / name for name in told_apart([file.with_suffix(".png") for file in sources])]
-        if {path.resolve() for path in paths} & {file.resolve() for file in sources}:
-            raise ValueError(f"the reconstructions would replace files in {out}; name another folder")
-        for x_hat, path in zip(self.reconstruct(torch.stack(xs), side, levels), paths, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            modality.save(x_hat, path)
-        return paths
-
-    def _side(self, n: int, label: int | str | None) -> Side:
-        """What the decoder is told of `n` samples of one class."""
-        if not self.tokenizer.decoder.classes:
-            if label is not None:
-                raise ValueError("this run's decoder is told no label; leave label out")
-            return {}
-        if label is None:
-            names = ", ".join(self.tokenizer.signal.labels)
-            raise ValueError(f"this run's decoder is told a label; give the files' one as label, of {names}")
-        labels = self.labels(n, label)
-        assert labels is not None
-        return {"label": labels}
-
-    def _to_native(self, x_hat: Tensor) -> Tensor:
-        return self.tokenizer.signal.to_native(x_hat).cpu()
 
     def evaluate(self, source: str | None = None, samples: int = EVALUATED, bar: bool | None = None) -> dict[str, Any]:
         """Every number, for the train and the validation split, of up to `samples` samples of each."""
@@ -357,23 +252,9 @@ class Run:
         }
 
 
-def _fingerprint(data: Dataset, rows: range) -> str:
-    """What names these samples: their keys, and the content of the first and the last."""
-    digest = hashlib.sha256("\n".join(data.keys[row] for row in rows).encode("utf-8", "surrogateescape"))
-    digest.update(data.read([rows[0], rows[-1]]).x.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _counted(batches: Iterable[Batch], progress: Progress) -> Iterator[Batch]:
     for batch in batches:
         yield batch
-        progress.advance(len(batch.key))
-
-
-def _encode(tokenizer: Autoencoder, data: Dataset, rows: range, progress: Progress) -> Iterator[Tokens]:
-    for batch in sweep(data, _BATCH, rows):
-        indices = tokenizer.encode(batch.x.to(tokenizer.device), batch.side, batch.mask)
-        yield Tokens(indices, batch.side, batch.key)
         progress.advance(len(batch.key))
 
 

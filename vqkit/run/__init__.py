@@ -1,0 +1,9 @@
+"""A run is a folder: what it holds, and what can be done with that."""
+
+from vqkit.run.files import reconstruct_files as reconstruct_files
+from vqkit.run.run import EVALUATED as EVALUATED
+from vqkit.run.run import SPLITS as SPLITS
+from vqkit.run.run import Run as Run
+from vqkit.run.run import load as load
+from vqkit.run.tokenize import tokenize as tokenize
+from vqkit.run.tokenize import tokenize_source as tokenize_source

@@ -1,0 +1,58 @@
+"""New data: tokens from a prior, or z from the bottlenecks' own, decoded batch by batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vqkit.autoencoders import Autoencoder
+from vqkit.priors import Prior, sample
+from vqkit.signal import Side
+
+_BATCH = 256  # samples drawn and decoded at a time
+
+
+def draw(
+    tokenizer: Autoencoder,
+    prior: Prior | None,
+    n: int,
+    labels: Tensor | None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """[n, C, *grid] native values on the CPU: tokens drawn from `prior`, decoded. Without one, z is drawn from the
+    training prior of each bottleneck, such as N(0, I).
+
+    `labels` [n] are what prior and decoder are told, None where they are told nothing; the other arguments are those of
+    `vqkit.priors.sample`. Raises ValueError where an argument is out of its range, where a temperature or a choice of
+    codes is asked of a model without codes, and where a bottleneck has no prior.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; draw at least one sample")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
+    if prior is None and (temperature, top_k, top_p) != (1.0, None, None):
+        raise ValueError("temperature, top_k and top_p are for drawing codes, which this model lacks; leave them out")
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for start in range(0, n, _BATCH):
+        count = min(_BATCH, n - start)
+        side: Side = {} if labels is None else {"label": labels[start : start + count].to(tokenizer.device)}
+        if prior is None:
+            x_hat = tokenizer.sample(count, side, generator)
+        else:
+            indices = sample(
+                prior,
+                prior.layout,
+                count,
+                side,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                generator=generator,
+            )
+            x_hat = tokenizer.render(indices, side, generator)
+        drawn.append(tokenizer.signal.to_native(x_hat).cpu())
+    return torch.cat(drawn)
