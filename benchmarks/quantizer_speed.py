@@ -6,8 +6,9 @@
 A step is forward, backward and the codebook's update, in float32 with 2 threads: vqkit's EMAVectorQuantizer,
 vector-quantize-pytorch's VectorQuantize (a moving average too) and diffusers' VectorQuantizer with a step of SGD, on
 the same N vectors of D dimensions and K codes, in turn; medians. The search goes beside the bare float32 product of
-all scores in tiles. Memory is the growth of the process while (4096, 65536, 32) is searched, in a process of its own.
-Writes benchmarks/results/quantizer_speed.json.
+all scores in tiles, on a GPU also beside the portable search, which it falls back on. Memory is the growth of the
+process, or of the GPU's allocations, while (4096, 65536, 32) is searched, in a process of its own.
+Writes benchmarks/results/quantizer_speed.json, or quantizer_speed_cuda.json.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from machine import machine
 from torch import Tensor
 
 from vqkit.bottlenecks import EMAVectorQuantizer, nearest_code
+from vqkit.bottlenecks.search import portable
 
 SHAPES = [(8192, 512, 64), (8192, 1024, 256), (8192, 8192, 64), (4096, 65536, 32)]  # N, K, D
 ROUNDS = 7
-TILE = 1 << 21  # scores
+TILE, GPU_TILE = 1 << 21, 1 << 26  # scores
 
 Step = Callable[[], None]
 
@@ -77,7 +79,7 @@ def diffusers(z: Tensor, k: int) -> Step:
 
 def product(z: Tensor, codebook: Tensor) -> Step:
     """Every score of the search in float32, and nothing done with them."""
-    rows = max(1, TILE // len(codebook))
+    rows = max(1, (GPU_TILE if z.is_cuda else TILE) // len(codebook))
     scores = z.new_empty(min(rows, len(z)), len(codebook))
     offset = codebook.square().sum(1) / 2
 
@@ -102,24 +104,34 @@ def milliseconds(contestants: dict[str, Step], device: torch.device) -> dict[str
     return {name: round(statistics.median(times), 2) for name, times in taken.items()}
 
 
-def peak_memory_mib() -> float:
-    """What searching (4096, 65536, 32) adds to the process."""
+def peak_memory_mib(device: torch.device) -> float:
+    """What searching (4096, 65536, 32) adds to the process, or on a GPU to what is allocated there."""
     script = """
+import sys
 import torch
 from pathlib import Path
 from vqkit.bottlenecks import nearest_code
 torch.set_num_threads(2)
+device = torch.device(sys.argv[1])
 def status(name):
     line = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(name))
     return int(line.split()[1]) / 1024
-z, codebook = torch.randn(4096, 32), torch.randn(65536, 32)
+def before():
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
+def peak():
+    return torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else status("VmHWM")
+z, codebook = torch.randn(4096, 32, device=device), torch.randn(65536, 32, device=device)
 nearest_code(z[:64], codebook[:4096])
-before = status("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")
+start = before()
 nearest_code(z, codebook)
-print(status("VmHWM") - before)
+print(peak() - start)
 """
-    return round(float(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout), 1)
+    command = [sys.executable, "-c", script, str(device)]
+    return round(float(subprocess.run(command, capture_output=True, check=True).stdout), 1)
 
 
 def main() -> None:
@@ -140,12 +152,14 @@ def main() -> None:
         z, codebook = torch.randn(n, dim, device=device), torch.randn(k, dim, device=device)
         steps[f"{n} {k} {dim}"] = milliseconds({name: make(z, k) for name, make in peers.items()}, device)
         search = {"search": lambda z=z, e=codebook: nearest_code(z, e), "product": product(z, codebook)}
+        if device.type == "cuda":
+            search["portable"] = lambda z=z, e=codebook: portable(z, e, None)
         found = milliseconds(search, device)
         searches[f"{n} {k} {dim}"] = found | {"ratio": round(found["search"] / found["product"], 2)}
         print(n, k, dim, steps[f"{n} {k} {dim}"], searches[f"{n} {k} {dim}"], flush=True)
     result = {"machine": machine(), "training_step_ms": steps, "search_ms": searches}
-    if device.type == "cpu" and sys.platform == "linux":
-        result["search_peak_memory_mib"] = peak_memory_mib()
+    if device.type == "cuda" or sys.platform == "linux":
+        result["search_peak_memory_mib"] = peak_memory_mib(device)
     print(json.dumps(result, indent=1))
     suffix = "" if device.type == "cpu" else f"_{device.type}"
     path = Path(__file__).parent / "results" / f"quantizer_speed{suffix}.json"

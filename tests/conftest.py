@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # where kernels cannot be compiled; before Triton's import too
 torch.set_num_threads(1)  # the nets here are too small to share
 
 # A failure must be the same on every machine, however slow.

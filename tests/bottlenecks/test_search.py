@@ -145,3 +145,15 @@ def test_a_row_that_is_out_of_range_leaves_the_others_alone() -> None:
     chosen, wanted = nearest_code(z, codebook), squared_distances(z, codebook).argmin(1)
     good = torch.arange(50) != 7
     assert torch.equal(chosen[good], wanted[good]) and 0 <= int(chosen[7]) < 300
+
+
+def test_a_gpu_without_triton_is_searched_portably(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fused() -> object:
+        return search._fused.__wrapped__(torch.device("cuda", 99), 4)
+
+    assert search._fused(torch.device("cpu"), 4) is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert fused() is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    with pytest.warns(UserWarning, match="without Triton, which takes longer"):
+        assert fused() is None

@@ -6,12 +6,14 @@ which codes could be the nearest nonetheless; where that leaves several, float64
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vqkit.bottlenecks.scores import Scores, write
 from vqkit.nn import exact_float32
 
 _TILE_SCORES = 1 << 21  # float32 scores alive at a time, 8 MiB: what stays in a processor's cache
@@ -45,21 +47,46 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
         raise ValueError(f"bias is {list(bias.shape)}; it must have one number for each of {len(codebook)} codes")
     with torch.autocast(z.device.type, enabled=False), exact_float32():
         z, codebook = z.float(), codebook.float()
-        precisions = dict.fromkeys(_precisions(z.device, len(codebook)), _PATIENCE)
-        scorers: dict[torch.dtype, _Scorer] = {}
-        indices = torch.empty(len(z), dtype=torch.int64, device=z.device)
-        block = _BLOCK * (_GPU_TILES if z.is_cuda else 1)
-        for start in range(0, len(z), block):
-            rows = z[start : start + block]
-            nearest = None
-            for dtype in [dtype for dtype, patience in precisions.items() if patience]:
-                if dtype not in scorers:
-                    scorers[dtype] = _Scorer(codebook, bias, dtype)
-                if (nearest := scorers[dtype].nearest(rows)) is not None:
-                    break
-                precisions[dtype] -= 1
-            indices[start : start + block] = _by_float64(rows, codebook, bias) if nearest is None else nearest
+        if (fused := _fused(z.device, z.shape[1])) is None:
+            return portable(z, codebook, bias)
+        indices, proven = fused(z, codebook, bias)
+        unproven = proven.logical_not().nonzero()[:, 0]
+        indices[unproven] = portable(z[unproven], codebook, bias)
         return indices
+
+
+@cache
+def _fused(device: torch.device, dim: int) -> Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]] | None:
+    """The search of a GPU of NVIDIA with bfloat16 units, where Triton and the compiler that it needs are at hand."""
+    if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
+        return None
+    try:
+        from vqkit.bottlenecks.fused_search import proven_nearest
+
+        proven_nearest(torch.zeros(1, dim, device=device), torch.zeros(1, dim, device=device), None)
+    except Exception as reason:  # whatever Triton lacks, the portable search does without it
+        warnings.warn(f"the nearest code is searched without Triton, which takes longer: {reason}", stacklevel=4)
+        return None
+    return proven_nearest
+
+
+def portable(z: Tensor, codebook: Tensor, bias: Tensor | None) -> Tensor:
+    """`nearest_code` of float32 numbers without Triton, on any device: a block of rows at a time."""
+    precisions = dict.fromkeys(_precisions(z.device, len(codebook)), _PATIENCE)
+    searches: dict[torch.dtype, _Tiles] = {}
+    indices = torch.empty(len(z), dtype=torch.int64, device=z.device)
+    block = _BLOCK * (_GPU_TILES if z.is_cuda else 1)
+    for start in range(0, len(z), block):
+        rows = z[start : start + block]
+        nearest = None
+        for dtype in [dtype for dtype, patience in precisions.items() if patience]:
+            if dtype not in searches:
+                searches[dtype] = _Tiles(codebook, bias, dtype)
+            if (nearest := searches[dtype].nearest(rows)) is not None:
+                break
+            precisions[dtype] -= 1
+        indices[start : start + block] = _by_float64(rows, codebook, bias) if nearest is None else nearest
+    return indices
 
 
 def _precisions(device: torch.device, codebook_size: int) -> list[torch.dtype]:
@@ -70,46 +97,31 @@ def _precisions(device: torch.device, codebook_size: int) -> list[torch.dtype]:
     return [torch.float32]
 
 
-class _Scorer:
-    """The scores of a codebook by a matrix product in `dtype`, and the bound on their errors.
-
-    argmin |z - e|^2 + b = argmin (|e|^2 + b) / 2 - z.e : a matrix product and one offset a code. Both z and e are taken
-    from the codebook's mean, as errors grow with their norms.
-    """
+class _Tiles:
+    """The portable search, by tiles of scores that are a matrix product in `dtype`."""
 
     def __init__(self, codebook: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.codebook, self.bias, self.dtype = codebook, bias, dtype
-        self.mean = codebook.mean(0)
-        squared = torch.cat([(part.double() - self.mean).square_().sum(1) for part in codebook.split(_BLOCK)])
-        offset = ((squared if bias is None else squared + bias) / 2).float()
-        (size, dim), minus = codebook.shape, self.mean - codebook
-        self.group = min(_GROUP, size)
+        (size, dim), self.group = codebook.shape, min(_GROUP, len(codebook))
         # The offset is a product with ones: scores are written and rounded once. Coarse numbers take two digits.
-        self.digits = 1 if dtype == torch.float32 else 2
-        table = minus.new_zeros(size + -size % self.group, dim + self.digits, dtype=dtype)
-        table[:size, :dim] = minus
-        table[:size, dim] = offset
+        width = dim + (1 if dtype == torch.float32 else 2)
+        self.scores = Scores(codebook, bias, dtype, width, self.group)
+        table, offset = self.scores.codes[0], self.scores.offset
+        write(offset, table[:size, dim:].unbind(1))
         table[size:, dim] = torch.inf
-        # What the bound needs to know of the codebook.
-        self.norm, self.largest_offset = squared.amax().sqrt().float(), offset.abs().amax()
-        if dtype != torch.float32:
-            lost = offset - table[:size, dim]
-            table[:size, dim + 1] = lost
-            self.lost = minus.sub_(table[:size, :dim]).norm(dim=1).amax()
-            self.lost_offset = (lost - table[:size, dim + 1]).abs().amax()
-        self.codes = table.t()
+        self.codes, self.lost_offset = table.t(), offset.abs().amax()
         # A product with these says of the marked codes of a group how many they are, and in the fraction where one is.
         self.counting = 1 + torch.arange(self.group, dtype=torch.float32, device=codebook.device) / _GROUP**2
         self.rows = max(1, _TILE_SCORES * (_GPU_TILES if codebook.is_cuda else 1) // size)  # of a tile
 
     def nearest(self, z: Tensor) -> Tensor | None:
         """z [n, D] -> [n], or None where too many codes may be the nearest to tell them apart one by one."""
-        centred = z - self.mean
-        rounded = centred.to(self.dtype)
-        error = self._error(centred, rounded)
+        (wide,), error = self.scores.rows(z)
+        if self.dtype != torch.float32:
+            error += self.lost_offset
         # Every row goes with the groups that may hold its nearest code, and their scores.
         rows, groups, scores, limits = [], [], [], []
-        for start, tile in self._tiles(rounded):
+        for start, tile in self._tiles(wide):
             least = tile.amin(2)
             limit = self._limit(least.amin(1), error[start : start + len(tile)])
             row, group = (least <= limit[:, None]).nonzero().unbind(1)
@@ -140,9 +152,8 @@ class _Scorer:
         return _decide(z, self.codebook, self.bias, row, codes)
 
     def _tiles(self, z: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """z [n, D] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every tile.
-        One tile's memory serves them all."""
-        z = F.pad(z, (0, self.digits), value=1.0)
+        """z [n, width] in `dtype` -> the first row and the float32 scores [rows, groups, codes of a group] of every
+        tile. One tile's memory serves them all."""
         products = z.new_empty(min(self.rows, len(z)), self.codes.shape[1])
         memory = products if self.dtype == torch.float32 else torch.empty_like(products, dtype=torch.float32)
         for start in range(0, len(z), self.rows):
@@ -160,25 +171,6 @@ class _Scorer:
         rounding = 0.51 * torch.finfo(self.dtype).eps  # half of it, and what the products here round
         limit = (least + rounding * least.abs()).add(error, alpha=2)
         return limit + rounding * limit.abs()
-
-    def _error(self, z: Tensor, rounded: Tensor) -> Tensor:
-        """[n, D] -> [n]: the most by which a score can be off before it is rounded to `dtype`. The nearest code's is
-        within twice this of the least.
-
-        With ~ for rounded, |z.e - z~.e~| <= |z - z~| |e| + |z~| |e - e~| by Cauchy and Schwarz; a product of D terms
-        summed in float32 in any order is off by D units of |z~| |e~| (Higham, Accuracy and Stability of Numerical
-        Algorithms, 2002, section 3.1); taking the mean off and adding the offset round a few times more, and what is
-        too small for float32 is lost.
-        """
-        norm, float32 = z.norm(dim=1), torch.finfo(torch.float32)
-        unit = float32.eps * (z.shape[1] + 8)  # twice the unit, as the bound is rounded itself
-        smallest = float32.tiny * (z.shape[1] + 8)
-        error: Tensor = unit * (norm * self.norm + self.largest_offset) + smallest
-        if self.dtype != torch.float32:
-            lost = (z - rounded).norm(dim=1)
-            error = error * (1 + torch.finfo(self.dtype).eps) ** 2  # what is multiplied may have been rounded up
-            error += lost * self.norm + (norm + lost) * self.lost + self.lost_offset
-        return error
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
