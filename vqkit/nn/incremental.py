@@ -59,9 +59,10 @@ class Incremental:
     def _slab(self, axis: int, index: list[int], x: Tensor) -> Tensor:
         """One slab of a stack, of that `index` along the axes up to its own: its input [B, cells, W] -> its output."""
         stack, last = self.stacks[axis], axis == len(self.stacks) - 1
+        slab: tuple[slice | int, ...] = (slice(None), *index)
         given = stack.given(
             self.stacks[axis - 1].outputs.select(2, index[-1]) if axis else None,
-            self.condition[(slice(None), *index)] if self.condition is not None else None,
+            self.condition[slab] if self.condition is not None else None,
         )
         for number in range(self.net.depth):
             x = stack.layer(number, x, given[number])
