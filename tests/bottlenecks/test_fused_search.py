@@ -56,15 +56,16 @@ def test_it_is_the_nearest_by_the_float64_distance(n: int, k: int, dim: int, off
     assert float(proven.float().mean()) > 0.97
 
 
-@pytest.mark.parametrize("programs", [1, 2, 64])
-@pytest.mark.parametrize("block", [128, 130, 1 << 16])
+@pytest.mark.parametrize(("programs", "block"), [(1, 128), (2, 130), (64, 1 << 16)])
 def test_neither_blocks_nor_programs_show(programs: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_search, "_PROGRAMS", programs)
     monkeypatch.setattr(fused_search, "_BLOCK", block)
     assert check(torch.randn(140, 6), torch.randn(200, 6)).all()
 
 
-def test_of_equal_codes_none_is_proven_and_the_first_wins() -> None:
+@pytest.mark.parametrize("programs", [1, 64])  # one walks over all tiles, or each has its own
+def test_of_equal_codes_none_is_proven_and_the_first_wins(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_search, "_PROGRAMS", programs)
     codes = torch.randn(5, 3)
     z = torch.cat([codes, torch.randn(20, 3)])
     for copies in (4, 40):  # within a tile of codes, and across
@@ -73,7 +74,9 @@ def test_of_equal_codes_none_is_proven_and_the_first_wins() -> None:
     check(torch.zeros(9, 3), torch.zeros(70, 3))
 
 
-def test_close_codes_are_left_to_the_portable_search() -> None:
+@pytest.mark.parametrize("programs", [1, 64])  # one walks over all tiles, or each has its own
+def test_close_codes_are_left_to_the_portable_search(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_search, "_PROGRAMS", programs)
     codes = torch.randn(60, 24)
     for apart in (1e-1, 1e-6):
         proven = check(torch.randn(50, 24), torch.cat([codes, codes + torch.randn(60, 24) * apart]))

@@ -36,7 +36,8 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
             quantization, Chou, Lookabaugh and Gray 1989, https://doi.org/10.1109/29.17498).
 
     Returns [N] int64: the code of the least float64 distance, and of those the lowest index. Memory is O(N + K D): the
-    N x K scores exist one tile at a time. A row of z that is not finite gets some index.
+    N x K scores exist one tile at a time, on a GPU with Triton in its registers alone. A row of z that is not finite
+    gets some index.
 
     Raises:
         ValueError: a wrong shape.
