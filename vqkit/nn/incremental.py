@@ -34,9 +34,9 @@ class Incremental:
         self.inputs = weight.new_zeros(batch, self.stacks[0].cells + math.prod(grid), net.width)
         self.condition = None
         if condition is not None:
-            self.condition = condition.expand(batch, -1, *grid).movedim(1, -1)
-        heads = (net.heads, math.prod(grid), net.width // net.heads) if net.attention_every else (0, 0, 0)
-        self.attended = weight.new_empty(len(net.blocks), 2, batch, *heads)
+            self.condition = condition.expand(batch, -1, *grid).flatten(2).transpose(1, 2)
+        keys = (net.heads, math.prod(grid), net.width // net.heads) if net.attention_every else (0, 0, 0)
+        self.attended = weight.new_empty(len(net.blocks), 2, batch, *keys)
 
     @torch.no_grad()
     def __call__(self, before: Tensor) -> Tensor:
@@ -46,28 +46,26 @@ class Incremental:
     def _advance(self, before: Tensor) -> Tensor:
         end = self.stacks[0].cells + self.position  # of the inputs so far
         self.inputs[:, end - 1] = before
-        x = before
         for axis, stack in enumerate(self.stacks):
             if self.position % stack.cells == 0:
-                index = [self.position // s.cells % n for s, n in zip(self.stacks[: axis + 1], self.grid, strict=False)]
-                if index[-1] == 0:
-                    stack.past.zero_()
-                x = self._slab(axis, index, self.inputs[:, end - stack.cells : end])
+                features = self._slab(axis, self.inputs[:, end - stack.cells : end])
         self.position += 1
-        return x[:, 0]
+        return features[:, 0]
 
-    def _slab(self, axis: int, index: list[int], x: Tensor) -> Tensor:
-        """One slab of a stack, of that `index` along the axes up to its own: its input [B, cells, W] -> its output."""
-        stack, last = self.stacks[axis], axis == len(self.stacks) - 1
-        slab: tuple[slice | int, ...] = (slice(None), *index)
-        given = stack.given(
-            self.stacks[axis - 1].outputs.select(2, index[-1]) if axis else None,
-            self.condition[slab] if self.condition is not None else None,
-        )
+    def _slab(self, axis: int, x: Tensor) -> Tensor:
+        """The slab of a stack that begins at this position: its input [B, cells, W] -> its output."""
+        stack, here = self.stacks[axis], slice(self.position, self.position + self.stacks[axis].cells)
+        index = self.position // stack.cells % self.grid[axis]
+        if index == 0:
+            stack.past.zero_()
+        shape = (self.net.depth, len(x), stack.cells, -1)
+        sources = [self.stacks[axis - 1].outputs.select(2, index).reshape(shape)] if axis else []
+        if self.condition is not None:
+            sources.append(self.condition[:, here].expand(shape))
+        given = stack.given(sources)
         for number in range(self.net.depth):
             x = stack.layer(number, x, given[number])
-            if last and (block := self.net.block_after(number)) is not None:
-                here = slice(self.position, self.position + 1)
+            if stack is self.stacks[-1] and (block := self.net.block_after(number)) is not None:
                 turns, attended = self.net.turns[:, here], self.attended[block]
                 x = self.net.blocks[block](x, turns, cache=attended, past=self.position)
         stack.keep(x)
@@ -95,26 +93,21 @@ class _Stack:
         margins = [n + 2 * reach for n in later]
         self.past = self.bias.new_zeros(net.depth + 1, batch, reach + 1, *margins, width)
         now = self.past[:, :, reach]
-        windows = self.past.movedim(-1, 2)
+        windows = self.past
         for dim, n in enumerate(later):
             now = now.narrow(2 + dim, reach, n)
-            windows = windows.unfold(4 + dim, net.kernel_size, 1)
+            windows = windows.unfold(3 + dim, net.kernel_size, 1)
         self.now = list(now)  # [B, *later, W] of each layer
         self.outputs = now[1:]  # [L, B, *later, W]
-        # [B, W, back, *later, *window] -> [B, *later, back, *window, W]
-        order = [0, *range(3, 3 + len(later)), 2, *range(3 + len(later), 3 + 2 * len(later)), 1]
-        self.windows = [w.permute(order) for w in windows]
+        axes = len(later)  # [..., B, back, *later, W, *window] -> [..., B, *later, back, *window, W]
+        self.windows = list(windows.movedim(2, 2 + axes).movedim(3 + axes, -1))
 
-    def given(self, earlier: Tensor | None, condition: Tensor | None) -> Tensor:
-        """What each layer [L, B x cells, 2W] adds to its convolution, of the stack before, [L, B, *later, W], and of
-        the condition, [B, *later, W]."""
-        sources = [] if earlier is None else [earlier]
-        if condition is not None:
-            sources.append(condition.expand(len(self.bias), *condition.shape))
+    def given(self, sources: list[Tensor]) -> Tensor:
+        """What each layer adds to its convolution, [L, B x cells, 2W], of the stack before and the condition, each
+        [L, B, cells, W]."""
         if self.mixing is None:
             return self.bias
-        rows = torch.cat(sources, -1)
-        return torch.baddbmm(self.bias, rows.view(len(rows), -1, rows.shape[-1]), self.mixing)
+        return torch.baddbmm(self.bias, torch.cat(sources, -1).flatten(1, 2), self.mixing)
 
     def layer(self, number: int, x: Tensor, given: Tensor) -> Tensor:
         """[B, cells, W] of this slab to the same of the next layer."""
