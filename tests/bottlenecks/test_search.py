@@ -28,6 +28,16 @@ def test_it_is_exact_where_float32_is() -> None:
     assert torch.equal(nearest_code(z, codebook), squared_distances(z, codebook).argmin(1))
 
 
+def test_what_decides_between_equal_codes_does_not_depend_on_batch_mates() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        values = torch.rand(8, generator=generator)
+        permuted = torch.stack([values[torch.randperm(8, generator=generator)] for _ in range(6)])
+        codebook = torch.cat([permuted, torch.full((100, 8), 9.0)])  # for the mates, a crowd of candidates
+        z = torch.cat([torch.full((1, 8), 0.3), torch.full((50, 8), 8.0)])
+        assert nearest_code(z[:1], codebook)[0] == nearest_code(z, codebook)[0]
+
+
 def test_ties_go_to_the_lowest_index() -> None:
     codes = torch.randn(5, 3)
     assert torch.equal(nearest_code(codes, codes.repeat(4, 1)), torch.arange(5))

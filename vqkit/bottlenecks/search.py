@@ -194,8 +194,13 @@ def _decide(z: Tensor, codebook: Tensor, bias: Tensor | None, rows: Tensor, code
 
 def _by_float64(z: Tensor, codebook: Tensor, bias: Tensor | None) -> Tensor:
     """z [n, D] -> [n] by every float64 distance, which takes its time: codes are equal, or of very different sizes."""
-    codebook, nearest = codebook.double(), []
-    for part in z.double().split(max(1, _TILE_SCORES // len(codebook))):
-        distance = torch.cdist(part, codebook, compute_mode="donot_use_mm_for_euclid_dist")
-        nearest.append((distance if bias is None else distance.square_() + bias).argmin(1))
+    precise, nearest = codebook.double(), []
+    offset = precise.new_zeros(len(codebook)) if bias is None else bias.double()
+    for part in z.split(max(1, _TILE_SCORES // codebook.numel())):
+        squared = torch.cdist(part.double(), precise, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        error = 1e-12 * (squared + offset.abs())
+        scores = squared + offset
+        # Another order of the sum is not to decide between equal codes, so those left are taken where others are.
+        rows, codes = (scores - error <= (scores + error).amin(1, keepdim=True)).nonzero().unbind(1)
+        nearest.append(_decide(part, codebook, bias, rows, codes))
     return torch.cat(nearest)
