@@ -31,7 +31,7 @@ def test_it_is_exact_where_float32_is() -> None:
 def test_what_decides_between_equal_codes_does_not_depend_on_batch_mates() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(60):
-        values = torch.rand(8, generator=generator)
+        values = torch.randn(8, generator=generator) * torch.randn(8, generator=generator).exp()  # sums that round
         permuted = torch.stack([values[torch.randperm(8, generator=generator)] for _ in range(6)])
         codebook = torch.cat([permuted, torch.full((100, 8), 9.0)])  # for the mates, a crowd of candidates
         z = torch.cat([torch.full((1, 8), 0.3), torch.full((50, 8), 8.0)])
