@@ -165,6 +165,18 @@ def test_a_seed_repeats_a_sample(prior: Prior) -> None:
     assert all(map(torch.equal, first, again))
 
 
+@pytest.mark.parametrize("name", PRIORS)
+def test_probabilities_sum_to_one_and_sampled_frequencies_agree_with_them(name: str) -> None:
+    """Chi-square over all 36 outcomes of a tiny layout."""
+    prior, n = PRIORS[name](Layout(((2,),), ((2, 3),))), 20_000
+    outcomes = torch.cartesian_prod(*(torch.arange(size) for size in (2, 2, 3, 3)))
+    p = prior.log_prob((outcomes.view(-1, 2, 2),), {})[0].detach().double().sum((1, 2)).exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-5)
+    drawn = sample(prior, prior.layout, n, {}, generator=torch.Generator().manual_seed(0))[0].flatten(1)
+    counts = torch.bincount(drawn @ torch.tensor([18, 9, 3, 1]), minlength=36)
+    assert float(((counts - n * p) ** 2 / (n * p)).sum()) < 66.7  # 0.1 % of 35 degrees of freedom
+
+
 def test_the_state_dict_round_trips(prior: Prior) -> None:
     other = build(config_of(prior))
     other.load_state_dict(prior.state_dict())

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vqkit.nn import AreaPyramid, ConvEncoder, Pyramid, area, linear
+from vqkit.nn.pyramid import resize
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -39,3 +40,9 @@ def test_interpolation_keeps_constants_and_lines(dims: int) -> None:
     torch.testing.assert_close(line[0, 0, 1:-1], torch.arange(0.25, 3, 0.5))
     torch.testing.assert_close(area(fine, (4, *(2,) * (dims - 1)))[0, 0, 1:-1], x[0, 0, 1:-1])
     assert linear(x, tuple(x.shape[2:])) is x and area(x, tuple(x.shape[2:])) is x
+
+
+def test_resizing_takes_means_where_nothing_grows_and_lines_elsewhere() -> None:
+    x = torch.randn(2, 3, 4, 6)
+    assert torch.equal(resize(x, (2, 6)), area(x, (2, 6))) and torch.equal(resize(x, (8, 3)), linear(x, (8, 3)))
+    assert resize(x, (4, 6)) is x
