@@ -89,6 +89,14 @@ def test_precision_is_float32_whatever_the_caller_trains_in() -> None:
         assert prior.loss((x,), SIDE, c).dtype == torch.float32
 
 
+@pytest.mark.parametrize("dims", LAYOUTS)
+def test_every_parameter_is_trained(dims: int) -> None:
+    prior = small(LAYOUTS[dims], attention_every=1)
+    prior.loss((symbols(LAYOUTS[dims]),), SIDE, context(LAYOUTS[dims])).backward()
+    for name, parameter in prior.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
 def test_it_starts_out_uniform() -> None:
     prior = PixelCNN(LAYOUTS[2], width=8, depth=1)
     nats = prior.log_prob((symbols(),), {})[0]

@@ -137,10 +137,11 @@ class PixelCNN(Prior):
         positions = torch.arange(symbols[0].numel(), device=device).view(*symbols[0].shape, 1)
         with torch.autocast(device.type, enabled=False):
             condition = self._condition(self._classes(side, batch), context, grid)
-        features_of, here = Incremental(self.net, batch, grid, condition), torch.zeros(batch, self.width, device=device)
+        features_after, first_rows = Incremental(self.net, batch, grid, condition), self.rows.tolist()
+        here = torch.zeros(batch, self.width, device=device)  # the summed embeddings of a position's symbols so far
         for cell in range(wanted[-1] + 1 if wanted else 0):
-            features, here = features_of(here), torch.zeros_like(here)
-            for q, first_row in enumerate(self.rows.tolist()):
+            features, here = features_after(here), torch.zeros_like(here)
+            for q, first_row in enumerate(first_rows):
                 if unknown[q][cell]:
                     sent = yield Step(0, positions[q, cell], self._logits(q, features, here)[:, None])
                     symbols[:, q, cell] = sent[:, 0]
