@@ -185,7 +185,7 @@ def test_charts_are_grouped() -> None:
     charts = {chart.title: [(key.name, key.dashed) for key in chart.legend] for chart in training_charts(rows)}
     assert charts == {
         "Loss": [("loss", False), ("validation loss", True)],
-        "Perplexity": [("perplexity 0", False), ("batch perplexity 1", False)],
+        "Perplexity": [("perplexity 1", False), ("batch perplexity 2", False)],
         "Odd": [],
     }
 

@@ -81,7 +81,7 @@ def training_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
         title = titles.get(name, name.replace("_", " ").capitalize())
         taken = sum(key[0] == title for key in colours)
         colour = colours.setdefault((title, plain), _LINES[taken % len(_LINES)])
-        line = _Line(column.replace("_", " "), x, y, colour, column != plain)
+        line = _Line(_named(column), x, y, colour, column != plain)
         charts.setdefault(title, []).append(line)
     return [
         _chart(title, lines, "step", log=title in _DECAYING and _spans_decades(lines))
@@ -100,6 +100,11 @@ def usage_chart(title: str, counts: Tensor, sizes: tuple[int, ...]) -> Chart:
         name = f"codebook {number + 1}"
         lines.append(_Line(name, np.arange(1, len(used) + 1), used, _LINES[number % len(_LINES)], False))
     return _chart(title, lines, "code, by rank", log=True, width=max(sizes), filled=len(lines) == 1)
+
+
+def _named(column: str) -> str:
+    """A column in words; levels and codebooks count from 1, as on the whole page."""
+    return re.sub(r"_(\d+)$", lambda found: f" {int(found[1]) + 1}", column).replace("_", " ")
 
 
 def _points(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +135,10 @@ def _spans_decades(lines: Sequence[_Line]) -> bool:
 def _chart(
     title: str, lines: Sequence[_Line], x_label: str, log: bool, width: float | None = None, filled: bool = False
 ) -> Chart:
-    figure = Figure(figsize=(4.6, 2.7), layout="constrained", facecolor="none")
+    figure = Figure(figsize=(4.6, 2.7), facecolor="none")
+    figure.set_layout_engine(
+        "constrained", w_pad=0.12
+    )  # inches: the page may have a wider font
     axes = figure.add_subplot(facecolor="none")
     if log:
         axes.set_yscale("log")
