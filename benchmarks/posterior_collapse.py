@@ -40,6 +40,8 @@ from vqkit.training.fit import fit
 from vqkit.training.metrics import read_rows
 
 ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "posterior_collapse.json"
+PICTURE = ROOT / "docs" / "concepts" / "images" / "posterior_collapse.png"
 DIM, CODES, SEED = 8, 256, 0
 READ = 100  # pictures a batch where nothing is trained
 SHOWN = 10  # pictures of each kind in the figure
@@ -59,20 +61,23 @@ class Settings(NamedTuple):
     probed: int
 
 
-FULL = Settings(2400, 32, 32, 5, 5, 2000, 10_000)
-QUICK = Settings(40, 16, 16, 2, 3, 200, 500)
+FULL = Settings(3500, 16, 24, 6, 5, 2000, 10_000)
+QUICK = Settings(300, 16, 16, 2, 3, 200, 500)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--steps", type=int, help=f"of {FULL.batch} pictures; {FULL.steps} by default")
     parser.add_argument("--quick", action="store_true", help="everything in a minute, with numbers that say nothing")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "posterior_collapse.json")
-    parser.add_argument(
-        "--picture", type=Path, default=ROOT / "docs" / "concepts" / "images" / "posterior_collapse.png"
-    )
+    parser.add_argument("--out", type=Path, help="the result; with --quick it is left out by default")
+    parser.add_argument("--picture", type=Path, help="the page's figure; with --quick it is left out by default")
     chosen = parser.parse_args()
     settings = QUICK if chosen.quick else FULL
+    settings = settings._replace(steps=chosen.steps or settings.steps)
+    out, picture = chosen.out, chosen.picture
+    if not chosen.quick:
+        out, picture = out or RESULT, picture or PICTURE
     source = open_source(chosen.data)
     train_set, test_set = (open_dataset(source, Image(28, 1), split) for split in ("train", "test"))
 
@@ -85,12 +90,14 @@ def main() -> None:
         model = experiment.autoencoder(bottleneck)
         result[name] = {"untrained": experiment.probes(model)} | experiment.train(model) | experiment.measure(model)
         result[name]["trained"] = experiment.probes(model)
-        for key, value in result[name].items():
-            print(f"  {key}: {value}", flush=True)
+        for key in sorted(result[name].keys() - {"kl"}):
+            print(f"  {key}: {result[name][key]}", flush=True)
         drawn.append(draw(model, shown))
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(result, indent=1) + "\n")
-    Image(28, 1).preview(torch.cat([shown, *drawn]), SHOWN, 2).save(chosen.picture)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n")
+    if picture is not None:
+        Image(28, 1).preview(torch.cat([shown, *drawn]), SHOWN, 2).save(picture)
 
 
 class Experiment(NamedTuple):
@@ -116,8 +123,9 @@ class Experiment(NamedTuple):
             batch_size=self.settings.batch,
             learning_rate=2e-3,
             warmup_steps=100,
+            weight_average=0.0,
             seed=SEED,
-            log_every=min(20, self.settings.steps),
+            log_every=max(1, self.settings.steps // 50),
             validate_every=self.settings.steps,
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +150,7 @@ class Experiment(NamedTuple):
         found = {}
         for name in given:
             scale = StandardScaler().fit(given[name])
-            probe = LogisticRegression(max_iter=200).fit(scale.transform(given[name]), label)
+            probe = LogisticRegression(max_iter=1000).fit(scale.transform(given[name]), label)
             found[name] = round(probe.score(scale.transform(held_out[name]), truth), 4)
         return found
 
