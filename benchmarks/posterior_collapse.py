@@ -90,9 +90,8 @@ def main() -> None:
         model = experiment.autoencoder(bottleneck)
         result[name] = {"untrained": experiment.probes(model)} | experiment.train(model) | experiment.measure(model)
         result[name]["trained"] = experiment.probes(model)
-        for key in sorted(result[name].keys() - {"kl"}):
-            print(f"  {key}: {result[name][key]}", flush=True)
         drawn.append(draw(model, shown))
+    print(table(result["VAE"], result["VQ-VAE"]))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1) + "\n")
@@ -172,6 +171,26 @@ class Experiment(NamedTuple):
     def _batches(self, split: Split, count: int) -> Iterator[Batch]:
         data = self.train_set if split == "train" else self.test_set
         return sweep(data, READ, spread(len(data), count))
+
+
+def table(vae: dict[str, Any], vq_vae: dict[str, Any]) -> str:
+    """That of the page."""
+    rows = [
+        "| | VAE | VQ-VAE |",
+        "|---|---|---|",
+        f"| -log p(x given z), nats a picture | {vae['nll_nats']:,.0f} | {vq_vae['nll_nats']:,.0f} |",
+        "| the same with the z of another picture, nats more "
+        f"| {vae['shuffled_z_nats']:.2f} | {vq_vae['shuffled_z_nats']:.2f} |",
+        "| KL to the training prior, nats a picture "
+        f"| {vae['kl_nats_training_prior']:.3f} | {vq_vae['kl_nats_training_prior']:.1f} |",
+    ]
+    for given, of_vae, of_vq_vae in (
+        ("the posterior's means, or by which tokens there are", "posterior means", "histogram of tokens"),
+        ("z itself, drawn from the posterior", "z drawn from the posterior", "z"),
+    ):
+        for when, what in (("trained", f"class told by {given}"), ("untrained", "the same before training")):
+            rows.append(f"| {what} | {vae[when][of_vae]:.1%} | {vq_vae[when][of_vq_vae]:.1%} |".replace("%", " %"))
+    return "\n".join(rows)
 
 
 @torch.no_grad()

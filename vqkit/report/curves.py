@@ -136,9 +136,7 @@ def _chart(
     title: str, lines: Sequence[_Line], x_label: str, log: bool, width: float | None = None, filled: bool = False
 ) -> Chart:
     figure = Figure(figsize=(4.6, 2.7), facecolor="none")
-    figure.set_layout_engine(
-        "constrained", w_pad=0.12
-    )  # inches: the page may have a wider font
+    figure.set_layout_engine("constrained", w_pad=0.12)  # inches: the page may have a wider font
     axes = figure.add_subplot(facecolor="none")
     if log:
         axes.set_yscale("log")
