@@ -96,7 +96,8 @@ def main() -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1) + "\n")
     if picture is not None:
-        Image(28, 1).preview(torch.cat([shown, *drawn]), SHOWN, 2).save(picture)
+        mean = model.signal.to_native(model.reconstruct(shown))  # of the VQ-VAE: data sets are not part of the project
+        Image(28, 1).preview(torch.cat([mean, *drawn]), SHOWN, 2).save(picture)
 
 
 class Experiment(NamedTuple):
