@@ -100,6 +100,7 @@ def test_dropout_is_by_call() -> None:
         ({"kernel_size": 4}, "odd number of positions"),
         ({"kernel_size": 1}, "kernel_size is 1"),
         ({"attention_every": -1}, "attention_every is -1"),
+        ({"attention_every": 3}, "give at most 2, or 0"),
         ({"attention_every": 1, "heads": 3}, "multiple of heads"),
     ],
 )

@@ -38,12 +38,13 @@ class CausalConv(nn.Module):
             inputs,
             outputs,
             (1,) * axis + (reach + 1,) + (kernel_size,) * later,
-            padding=(0,) * axis + (reach,) * (1 + later),
+            padding=(0,) * (axis + 1) + (reach,) * later,
         )
+        self.margin = (0, 0) * later + (reach, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.kernel(x)
-        return y.narrow(2 + self.axis, 0, x.shape[2 + self.axis])  # what follows saw the positions after it
+        y: Tensor = self.kernel(F.pad(x, self.margin))
+        return y
 
 
 class GatedLayer(nn.Module):
@@ -103,6 +104,8 @@ class CausalNet(nn.Module):
         heads: int = 4,
     ) -> None:
         super().__init__()
+        if attention_every > depth:
+            raise ValueError(f"attention_every is {attention_every} for {depth} layers; give at most {depth}, or 0")
         for name, value, least in (("width", width, 1), ("depth", depth, 1), ("attention_every", attention_every, 0)):
             if value < least:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
