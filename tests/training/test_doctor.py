@@ -117,6 +117,8 @@ def test_a_z_that_costs_or_saves_nothing_is_a_collapsed_posterior(
 ) -> None:
     findings = [finding for finding in found(validation) if finding.check == "posterior collapse"]
     assert ["ill" if finding.remedy else "well" for finding in findings] == ([] if verdict is None else [verdict])
+    for remedy in (finding.remedy for finding in findings if finding.remedy):
+        assert ("training.max_steps" if "nominal_bits" in validation else "free_bits") in remedy
     for finding in findings:
         assert all(
             f"{number:.2f} nats" in finding.sentence for key, number in validation.items() if "nats" in key and number

@@ -157,21 +157,22 @@ def dead_codes(codebooks: _Codebooks) -> Finding | None:
 
 def posterior_collapse(held_out: Mapping[str, Any]) -> Finding | None:
     """What z costs under its prior, and what it saves the decoder; None where too little was measured: without a
-    likelihood, a quantizer's cost, which is what it is, says nothing."""
+    likelihood, the cost of tokens, which is what it is, says nothing."""
     cost, saved = held_out.get("kl_nats_training_prior"), held_out.get("shuffled_z_nats")
-    if saved is None and (cost is None or "nominal_bits" in held_out):
+    tokens = "nominal_bits" in held_out
+    if saved is None and (cost is None or tokens):
         return None
     told = [] if cost is None else [f"costs {cost:.2f} nats under its training prior"]
     told += [] if saved is None else [f"saves the decoder {saved:.2f} nats over that of another sample"]
-    return Finding(
-        "posterior collapse",
-        None,
-        f"A sample's z {' and '.join(told)}.",
-        "The decoder does without z: take a weaker one, such as one without value_prior, or a bottleneck where z is "
-        "free to use: a quantizer, or a GaussianBottleneck with free_bits or a lower beta."
-        if min(number for number in (cost, saved) if number is not None) < _IGNORED
-        else None,
-    )
+    sentence = f"A sample's z {' and '.join(told)}."
+    if min(number for number in (cost, saved) if number is not None) >= _IGNORED:
+        return Finding("posterior collapse", None, sentence, None)
+    remedy = "The decoder does without z: take a weaker one, such as one without value_prior, or "
+    if tokens:
+        remedy += f"train it for longer, with more {_SETTINGS['tokenizer']}.max_steps."
+    else:
+        remedy += "let z be used for free, by a quantizer, or by a GaussianBottleneck with free_bits or a lower beta."
+    return Finding("posterior collapse", None, sentence, remedy)
 
 
 def norms_apart(level: int, name: str, rows: Rows, suffix: str) -> Finding | None:
