@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqkit.bottlenecks import (
     BinarySphericalQuantizer,
@@ -209,6 +209,28 @@ def test_every_precision_gives_indices_within_the_codebook(
     assert looked_up.shape == latent.z.shape
     quantizer.update()
     assert all(value.isfinite().all() for value in quantizer.state_dict().values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_can_be_cast_and_its_bottleneck_stays_float32(bottleneck: Bottleneck, dtype: torch.dtype) -> None:
+    before, other = state(bottleneck), copy.deepcopy(bottleneck)
+    network = nn.ModuleDict({"encoder": nn.Conv2d(DIM, DIM, 1), "bottleneck": bottleneck}).to(dtype)
+    assert_same_state(before, bottleneck.state_dict())
+    z_e = network["encoder"](of_grid((4, 5)).to(dtype))
+    assert z_e.dtype == dtype
+    latent = drawn_alike(bottleneck, z_e)
+    assert_same_latent(latent, drawn_alike(other, z_e.detach().float()))
+    assert latent.z.dtype == latent.loss.dtype == torch.float32
+    (latent.z.sum() + latent.loss).backward()
+    for each in (bottleneck, other):
+        each.update()
+    assert_same_state(other.state_dict(), bottleneck.state_dict())
+    assert all(parameter.grad is None or parameter.grad.dtype == torch.float32 for parameter in bottleneck.parameters())
+
+
+def test_a_bottleneck_moves_with_the_network_that_is_cast(bottleneck: Bottleneck) -> None:
+    moved = nn.ModuleList([bottleneck]).to("meta", torch.float16)[0]
+    assert all(tensor.is_meta and tensor.dtype != torch.float16 for tensor in moved.state_dict().values())
 
 
 @pytest.mark.parametrize("grid", GRIDS)

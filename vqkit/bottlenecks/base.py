@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,10 @@ class NotFinite(ValueError):
 
 class Bottleneck(nn.Module, ABC):
     """z_e [B, D, *grid] -> `Latent`. `forward` gathers statistics in training mode and changes nothing that a result
-    depends on; `update` does, once an optimizer step."""
+    depends on; `update` does, once an optimizer step.
+
+    Its parameters and buffers stay float32 where a network around it is cast, as by `.half()`; devices they follow.
+    """
 
     dim: int
     has_prior: bool = True
@@ -69,6 +72,15 @@ class Bottleneck(nn.Module, ABC):
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         """What `forward` returns, of a z_e that is float32 and was looked at. For those who write or compose
         bottlenecks; everybody else calls the bottleneck."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Through here goes all that moves or casts a module. A half precision codebook would move its codes, and
+        # moving averages would stand still.
+        def without_cast(tensor: Tensor) -> Tensor:
+            applied = fn(tensor)
+            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
+
+        return super()._apply(without_cast, recurse)
 
     def draw(self, z_e: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None) -> Latent:
         """As `forward`, but z is a draw from the posterior q(z | x) also in eval mode; `generator` is on the CPU. What
