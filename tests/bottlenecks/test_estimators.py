@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from vqkit.bottlenecks import Estimator, RotationTrick, StraightThrough
+from vqkit.bottlenecks import (
+    EMAVectorQuantizer,
+    Estimator,
+    GumbelMaxQuantizer,
+    Quantizer,
+    ResidualQuantizer,
+    RotationTrick,
+    SharedResidualQuantizer,
+    SimVectorQuantizer,
+    StraightThrough,
+    VectorQuantizer,
+)
 
 BOTH = pytest.mark.parametrize("estimator", [StraightThrough(), RotationTrick()])
 
@@ -99,3 +113,32 @@ def test_the_rotated_gradient_is_scaled_ten_times_at_most() -> None:
     z_e, z_q = torch.full((1, 4, 3), 1e-6, requires_grad=True), torch.randn(1, 4, 3)
     RotationTrick()(z_e, z_q).backward(gradient := torch.randn(1, 4, 3))
     assert bool((z_e.grad.norm(dim=1) <= 10.01 * gradient.norm(dim=1)).all())
+
+
+# ---------------------------------------------------------------- who takes one
+
+TAKES_ONE: dict[str, Callable[[int, Any], Quantizer]] = {
+    "vector": lambda dim, estimator: VectorQuantizer(dim, 5, estimator=estimator),
+    "ema vector": lambda dim, estimator: EMAVectorQuantizer(dim, 5, estimator=estimator),
+    "sim vector": lambda dim, estimator: SimVectorQuantizer(dim, 5, estimator=estimator),
+    "Gumbel-max": lambda dim, estimator: GumbelMaxQuantizer(dim, 5, estimator=estimator),
+    "residual": lambda dim, estimator: ResidualQuantizer(EMAVectorQuantizer(dim, 5), 2, estimator=estimator),
+    "shared residual": lambda dim, estimator: SharedResidualQuantizer(
+        EMAVectorQuantizer(dim, 5), 2, estimator=estimator
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_ONE)
+def test_a_rotation_in_one_dimension_is_refused(name: str) -> None:
+    """It would multiply gradients by z_q / z_e, of either sign."""
+    with pytest.raises(ValueError, match=r"estimator is a RotationTrick, .*; use StraightThrough"):
+        TAKES_ONE[name](1, RotationTrick())
+    TAKES_ONE[name](1, StraightThrough())
+
+
+@pytest.mark.parametrize("name", TAKES_ONE)
+@pytest.mark.parametrize("estimator", ["rotation", RotationTrick, False])
+def test_what_is_no_estimator_is_refused(name: str, estimator: object) -> None:
+    with pytest.raises(ValueError, match=r"estimator is .*; give an Estimator, such as RotationTrick\(\)"):
+        TAKES_ONE[name](3, estimator)

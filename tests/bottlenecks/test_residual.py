@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,7 +11,13 @@ from torch import Tensor
 
 from vqkit.bottlenecks import (
     BinarySphericalQuantizer,
+    CosineSimilarityQuantizer,
     EMAVectorQuantizer,
+    FiniteScalarQuantizer,
+    GumbelMaxQuantizer,
+    GumbelSoftmaxQuantizer,
+    ImplicitMLEQuantizer,
+    IndexBackpropagationQuantizer,
     LookupFreeQuantizer,
     ProductQuantizer,
     ProjectedQuantizer,
@@ -19,6 +25,8 @@ from vqkit.bottlenecks import (
     ResidualQuantizer,
     RotationTrick,
     SharedResidualQuantizer,
+    SimVectorQuantizer,
+    StraightThroughGumbelQuantizer,
     VectorQuantizer,
 )
 
@@ -89,12 +97,15 @@ def test_the_commitment_is_to_every_partial_sum_and_by_its_weight_alone(kind: Ki
 
 @BOTH
 @pytest.mark.parametrize(
-    "stage", [EMAVectorQuantizer(4, 16), VectorQuantizer(4, 16), LookupFreeQuantizer(4), BinarySphericalQuantizer(4)]
+    "stage", [EMAVectorQuantizer(4, 16), VectorQuantizer(4, 16), LookupFreeQuantizer(4), GumbelMaxQuantizer(4, 16)]
 )
 def test_one_stage_is_the_quantizer_itself(kind: Kind, stage: Quantizer) -> None:
     ours, alone = torch.randn(2, 4, 9).requires_grad_(), copy.deepcopy(stage)
     theirs = ours.detach().clone().requires_grad_()
-    one, other = kind(stage, 1)(ours), alone(theirs)
+    torch.manual_seed(0)  # as one of them draws
+    one = kind(stage, 1)(ours)
+    torch.manual_seed(0)
+    other = alone(theirs)
     torch.testing.assert_close(one[:3], other[:3])
     assert torch.equal(one.indices, other.indices)
     for latent in (one, other):
@@ -126,10 +137,44 @@ def test_a_gradient_reaches_the_maps_of_every_stage() -> None:
 @BOTH
 @pytest.mark.parametrize("estimator", [None, RotationTrick()])
 def test_training_and_evaluation_choose_the_same_by_any_estimator(kind: Kind, estimator: RotationTrick | None) -> None:
-    quantizer = kind(EMAVectorQuantizer(4, 16, estimator=estimator), 4, estimator=estimator)
+    quantizer = kind(EMAVectorQuantizer(4, 16), 4, estimator=estimator)
     z_e = torch.randn(8, 4, 50)
     training, evaluation = quantizer.train()(z_e), quantizer.eval()(z_e)
     assert torch.equal(training.indices, evaluation.indices) and torch.equal(training.z, evaluation.z)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "stage",
+    [
+        EMAVectorQuantizer(4, 16, estimator=RotationTrick()),
+        SimVectorQuantizer(4, 16, estimator=RotationTrick()),
+        ResidualQuantizer(EMAVectorQuantizer(4, 16), 2, estimator=RotationTrick()),
+        ProductQuantizer([EMAVectorQuantizer(2, 16), EMAVectorQuantizer(2, 16, estimator=RotationTrick())]),
+        CosineSimilarityQuantizer(EMAVectorQuantizer(4, 16)),
+        FiniteScalarQuantizer((5,) * 4),
+        BinarySphericalQuantizer(4),
+        GumbelSoftmaxQuantizer(4, 16),
+        StraightThroughGumbelQuantizer(4, 16),
+        ImplicitMLEQuantizer(4, 16),
+        IndexBackpropagationQuantizer(4, 16),
+    ],
+    ids=lambda stage: type(stage).__name__,
+)
+def test_a_stage_whose_own_gradient_would_be_lost_is_refused(kind: Kind, stage: Quantizer) -> None:
+    with pytest.raises(ValueError, match=f"quantizer is a {type(stage).__name__} whose z has a gradient of its own"):
+        kind(stage, 2)
+
+
+@BOTH
+@pytest.mark.parametrize("within", [lambda stage: stage, lambda stage: ProjectedQuantizer(stage, 6)])
+def test_the_rotation_trick_over_codes_that_are_drawn_is_refused(
+    kind: Kind, within: Callable[[Quantizer], Quantizer]
+) -> None:
+    stage = within(GumbelMaxQuantizer(4, 16))
+    kind(stage, 2)
+    with pytest.raises(ValueError, match="estimator is a RotationTrick, whose scale .* codes are drawn"):
+        kind(stage, 2, estimator=RotationTrick())
 
 
 # ---------------------------------------------------------------- dropout

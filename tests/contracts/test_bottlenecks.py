@@ -155,6 +155,12 @@ def test_a_gradient_reaches_the_encoder(bottleneck: Bottleneck) -> None:
     assert z_e.grad is not None and bool(z_e.grad.isfinite().all()) and bool((z_e.grad != 0).any())
 
 
+def test_a_quantizer_says_truly_whether_it_is_straight_through(quantizer: Quantizer) -> None:
+    z_e, gradient = of_grid((4, 5)).requires_grad_(), of_grid((4, 5), seed=1)
+    quantizer(z_e).z.backward(gradient)
+    assert torch.equal(z_e.grad, gradient) == quantizer.straight_through
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_lookup_is_z_to_the_bit(quantizer: Quantizer, grid: tuple[int, ...]) -> None:
     latent = quantizer.eval()(of_grid(grid))

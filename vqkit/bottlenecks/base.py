@@ -108,6 +108,9 @@ class Quantizer(Bottleneck, ABC):
     additive: bool = False
     """Whether the codebooks add to each other, so that the first few of the Q indices are enough for `lookup`."""
 
+    straight_through: bool = False
+    """Whether z's gradient reaches z_e as it is: what a stage of a residual quantizer has to be."""
+
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
         """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode."""

@@ -29,6 +29,22 @@ class Estimator(nn.Module, ABC):
     def forward(self, z_e: Tensor, z_q: Tensor) -> Tensor:
         """z_e and z_q [B, D, *grid], float32 -> z_q, with the estimator's gradient for z_e."""
 
+    def unsound(self, dim: int, drawn: bool) -> str | None:
+        """Why not for z_q of `dim` channels that is `drawn`, not the nearest code; None where it is sound."""
+        return None
+
+
+def estimator_for(estimator: Estimator | None, dim: int, drawn: bool = False) -> Estimator:
+    """`estimator`, straight-through where it is None, for z of `dim` channels. Raises ValueError where it is no
+    Estimator, or unsound there: every class that takes one asks here."""
+    if estimator is None:
+        return StraightThrough()
+    if not isinstance(estimator, Estimator):
+        raise ValueError(f"estimator is {estimator!r}; give an Estimator, such as RotationTrick()")
+    if reason := estimator.unsound(dim, drawn):
+        raise ValueError(f"estimator is a {type(estimator).__name__}, {reason}; use StraightThrough")
+    return estimator
+
 
 class StraightThrough(Estimator):
     """The gradient jumps over the quantizer as if it were the identity (Bengio et al. 2013,
@@ -47,12 +63,18 @@ class RotationTrick(Estimator):
     what it was to z_e (Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
 
     A `vector` x is mapped by (|z_q| / |z_e|) R, where R turns z_e's direction to z_q's; both are constants to the
-    gradient, whose map is the transpose. The scale is at most 10, or one z_e near 0 would drown all others.
+    gradient, whose map is the transpose. The scale is at most 10, or one z_e near 0 would drown all others. It is
+    refused where codes are drawn, and in one dimension.
     """
 
     def forward(self, z_e: Tensor, z_q: Tensor) -> Tensor:
         result: Tensor = _Rotation.apply(z_e, z_q)  # type: ignore[no-untyped-call]
         return result
+
+    def unsound(self, dim: int, drawn: bool) -> str | None:
+        if drawn:
+            return "whose scale |z_q| / |z_e| has no bound where codes are drawn, not chosen as the nearest"
+        return "but in one dimension nothing turns, and half the gradients would change their sign" if dim == 1 else None
 
 
 class _Rotation(torch.autograd.Function):

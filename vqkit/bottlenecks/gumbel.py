@@ -1,5 +1,6 @@
-"""Codes drawn with Gumbel noise: relaxed to a mixture of codes, or drawn whole (Jang et al. 2016,
-https://arxiv.org/abs/1611.01144; Maddison et al. 2016, https://arxiv.org/abs/1611.00712)."""
+"""Codes drawn with Gumbel noise (the Gumbel-max trick: Maddison et al. 2014, https://arxiv.org/abs/1411.0030): relaxed
+to a mixture of codes, or drawn whole (Jang et al. 2016, https://arxiv.org/abs/1611.01144; Maddison et al. 2016,
+https://arxiv.org/abs/1611.00712)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from torch import Tensor
 from vqkit.bottlenecks.arguments import count, positive, weight
 from vqkit.bottlenecks.base import masked_mean, quantization_loss
 from vqkit.bottlenecks.dense import SampledQuantizer, select
-from vqkit.bottlenecks.estimators import Estimator, RotationTrick, StraightThrough
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
 
 
 class _Relaxed(SampledQuantizer):
@@ -71,7 +72,8 @@ class GumbelMaxQuantizer(SampledQuantizer):
     Memory is O(N K) for N positions in a batch.
 
     Raises:
-        ValueError: `estimator` is a `RotationTrick`: its scale |z_q| / |z_e| has no bound where the code is far away.
+        ValueError: an argument is out of its range, or `estimator` is a `RotationTrick`: its scale |z_q| / |z_e| has no
+            bound where the code is far away.
     """
 
     def __init__(
@@ -86,15 +88,11 @@ class GumbelMaxQuantizer(SampledQuantizer):
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)
-        if isinstance(estimator, RotationTrick):
-            raise ValueError(
-                "estimator is a RotationTrick, whose scale |z_q| / |z_e| has no bound where codes are drawn, not "
-                "chosen as the nearest; use StraightThrough"
-            )
         self.temperature = positive("temperature", temperature)
         self.commitment_weight = weight("commitment_weight", commitment_weight)
         self.codebook_weight = positive("codebook_weight", codebook_weight)  # without it the codebook never learns
-        self.estimator = estimator or StraightThrough()
+        self.estimator = estimator_for(estimator, dim, drawn=True)
+        self.straight_through = isinstance(self.estimator, StraightThrough)
 
     def logits(self, vectors: Tensor) -> Tensor:
         return super().logits(vectors) / self.temperature

@@ -28,6 +28,8 @@ class LookupFreeQuantizer(BinaryQuantizer):
         ValueError: groups do not add up to dim, a codebook has more than 2^31 codes, or a weight is negative.
     """
 
+    straight_through = True
+
     def __init__(
         self,
         dim: int,

@@ -28,6 +28,7 @@ class ProductQuantizer(CompositeQuantizer):
         self.codebook_sizes = tuple(size for head in quantizers for size in head.codebook_sizes)
         self._dims = [head.dim for head in quantizers]
         self.dim = sum(self._dims)
+        self.straight_through = all(head.straight_through for head in quantizers)
 
     @property
     def parts(self) -> Sequence[Quantizer]:

@@ -2,8 +2,14 @@
 2021, SoundStream, https://arxiv.org/abs/2107.03312; Lee et al. 2022, RQ-VAE, https://arxiv.org/abs/2203.01941).
 
 The decoder's gradient goes over the stages as if they were one quantizer: `estimator` takes it from the sum to z_e,
-once. The loss is the sum of the stages' losses, each of z_e - sg(sum so far), so that a stage's commitment is RQ-VAE's,
-to the partial sum that ends with it. Stages whose scale is fixed, such as scalar quantizers, are of little use: what is
+once. That stands in for the stages' own gradients, which added up would count it once a stage; so those have to be
+straight-through, and a stage with another one is refused: one with an estimator of its own, with a mixture of codes,
+or with a bound, whose derivative would be lost (instead of stages of a `FiniteScalarQuantizer`, give it more levels).
+The exception is a `ProjectedQuantizer`: its maps, and what is between them, learn as they would alone, and z_e's
+gradient goes over the sum all the same.
+
+The loss is the sum of the stages' losses, each of z_e - sg(sum so far), so that a stage's commitment is RQ-VAE's, to
+the partial sum that ends with it. Stages whose scale is fixed, such as scalar quantizers, are of little use: what is
 left over is ever smaller than their steps.
 
 In training, `dropout` of the samples are cut to a random number of stages, from one to all, drawn by torch's global
@@ -23,7 +29,9 @@ from torch import Tensor, nn
 from vqkit.bottlenecks.arguments import between, count
 from vqkit.bottlenecks.base import Latent, Quantizer
 from vqkit.bottlenecks.composite import CompositeQuantizer, join_assignments
-from vqkit.bottlenecks.estimators import Estimator, StraightThrough
+from vqkit.bottlenecks.dense import SampledQuantizer
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
+from vqkit.bottlenecks.projected import ProjectedQuantizer
 
 
 class _Residual(CompositeQuantizer):
@@ -35,8 +43,16 @@ class _Residual(CompositeQuantizer):
         self, quantizer: Quantizer, depth: int, dropout: float = 0.0, estimator: Estimator | None = None
     ) -> None:
         super().__init__()
+        if not (quantizer.straight_through or isinstance(quantizer, ProjectedQuantizer)):
+            raise ValueError(
+                f"quantizer is a {type(quantizer).__name__} whose z has a gradient of its own, which a stage cannot "
+                "have; give the estimator to the residual quantizer, or take stages such as EMAVectorQuantizer"
+            )
         self.quantizer, self.depth, self.dropout = quantizer, count("depth", depth), between("dropout", dropout, 0, 1)
-        self.estimator = estimator or StraightThrough()
+        self.estimator = estimator_for(
+            estimator, quantizer.dim, any(isinstance(part, SampledQuantizer) for part in quantizer.modules())
+        )
+        self.straight_through = isinstance(self.estimator, StraightThrough)
         self.dim, self.codebook_sizes = quantizer.dim, quantizer.codebook_sizes * depth
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
@@ -85,7 +101,17 @@ class _Residual(CompositeQuantizer):
 
 
 class ResidualQuantizer(_Residual):
-    """`depth` stages with a codebook of their own each: `quantizer` and copies of it. ValueError where `depth` is 0."""
+    """`depth` stages with a codebook of their own each: `quantizer` and copies of it.
+
+    Args:
+        quantizer: the first stage; its gradient has to be straight-through, unless it is a `ProjectedQuantizer`.
+        depth: number of stages, 1 or more.
+        dropout: share of the samples that are cut in training, 0 to 1.
+        estimator: of the gradient through the sum of all stages; `StraightThrough` by default.
+
+    Raises:
+        ValueError: an argument is out of these ranges, or a gradient unsound.
+    """
 
     def __init__(
         self,
@@ -111,7 +137,8 @@ class ResidualQuantizer(_Residual):
 
 
 class SharedResidualQuantizer(_Residual):
-    """One `quantizer` for all `depth` stages. It is updated once a step, by what all stages gave it."""
+    """One `quantizer` for all `depth` stages. It is updated once a step, by what all stages gave it. Arguments and errors
+    are those of `ResidualQuantizer`."""
 
     @property
     def parts(self) -> Sequence[Quantizer]:

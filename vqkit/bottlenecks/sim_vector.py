@@ -20,7 +20,7 @@ from vqkit.bottlenecks.base import (
     to_vectors,
     use_in_batch,
 )
-from vqkit.bottlenecks.estimators import Estimator, StraightThrough
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
 from vqkit.bottlenecks.search import nearest_code
 
 
@@ -48,7 +48,8 @@ class SimVectorQuantizer(Quantizer):
         self.codebook_sizes = (codebook_size,)
         self.commitment_weight = weight("commitment_weight", commitment_weight)
         self.codebook_weight = positive("codebook_weight", codebook_weight)  # without it the map never learns
-        self.estimator = estimator or StraightThrough()
+        self.estimator = estimator_for(estimator, dim)
+        self.straight_through = isinstance(self.estimator, StraightThrough)
         self.register_buffer("vectors", torch.randn(codebook_size, dim) / dim**0.5)
         self.map = nn.Parameter(torch.eye(dim))  # no nn.Linear: decaying it would pull the codes to zero
 

@@ -31,6 +31,8 @@ class UniformScalarQuantizer(ScalarQuantizer):
         ValueError: an argument is out of these ranges.
     """
 
+    straight_through = True
+
     def __init__(
         self, dim: int, step: float, levels: int = 255, dead_zone: float = 1.0, commitment_weight: float = 0.25
     ) -> None:

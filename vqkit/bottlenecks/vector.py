@@ -12,7 +12,7 @@ from torch import Tensor
 from vqkit.bottlenecks.arguments import positive, weight
 from vqkit.bottlenecks.base import Latent, masked_mean, positions, quantization_loss, to_grid, to_vectors
 from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
-from vqkit.bottlenecks.estimators import Estimator, StraightThrough
+from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
 
 
 def _mean_norm(z: Tensor, mask: Tensor | None) -> Tensor:
@@ -34,7 +34,8 @@ class _NearestCode(CodebookQuantizer, ABC):
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival, learned)
         self.commitment_weight = weight("commitment_weight", commitment_weight)
-        self.estimator = estimator or StraightThrough()
+        self.estimator = estimator_for(estimator, dim)
+        self.straight_through = isinstance(self.estimator, StraightThrough)
 
     @abstractmethod
     def loss(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
@@ -67,7 +68,7 @@ class VectorQuantizer(_NearestCode):
         estimator: of the gradient through the choice; `StraightThrough` by default.
 
     Raises:
-        ValueError: an argument is out of these ranges.
+        ValueError: an argument is out of these ranges, or the estimator is unsound in one dimension.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class EMAVectorQuantizer(_NearestCode):
         estimator: of the gradient through the choice; `StraightThrough` by default.
 
     Raises:
-        ValueError: an argument is out of these ranges.
+        ValueError: an argument is out of these ranges, or the estimator is unsound in one dimension.
     """
 
     sums: Tensor
