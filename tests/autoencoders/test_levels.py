@@ -153,9 +153,15 @@ def test_what_the_decoder_never_learned_to_do_without_is_refused() -> None:
         with pytest.raises(ValueError, match=f"levels is {levels}; give a number from 1 to 2"):
             model.reconstruct(x, levels=levels)
     indices = model.encode(x)
-    for wrong in ((), (*indices, indices[1]), (indices[0] + SIZE, indices[1])):
-        with pytest.raises(ValueError, match="not of this tokenizer"):
-            model.decode(wrong)
+    wrong = {
+        "levels is 0": (),
+        "levels is 3": (*indices, indices[1]),
+        f"in codebook 1 of EMAVectorQuantizer, which has {SIZE} codes": (indices[0] + SIZE, indices[1]),
+        "takes int64": (indices[0][:, 0], indices[1]),
+    }
+    for message, of_others in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            model.decode(of_others)
 
 
 def test_it_comes_back_from_a_checkpoint(pictures_model: Autoencoder, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_prefix_ends_with_a_stage() -> None:
     for columns in (2, 4):
         assert quantizer.lookup(torch.zeros(1, columns, 3, dtype=torch.int64)).shape == (1, 4, 3)
     for columns in (0, 1, 3, 5):
-        with pytest.raises(ValueError, match=r"with Q one of \[2, 4\]"):
+        with pytest.raises(ValueError, match=r"takes int64 \[B, 2 or 4, \*grid\]"):
             quantizer.lookup(torch.zeros(1, columns, 3, dtype=torch.int64))
 
 

@@ -169,6 +169,36 @@ def test_lookup_is_z_to_the_bit(quantizer: Quantizer, grid: tuple[int, ...]) -> 
     assert z.shape == latent.z.shape and torch.equal(z, latent.z)
 
 
+def test_lookup_refuses_indices_of_another_type_or_shape(quantizer: Quantizer) -> None:
+    indices = quantizer(of_grid((4, 5))).indices
+    for wrong in (indices[:, 0], indices[0, 0], indices[:, :0], indices.repeat(1, 2, 1, 1), indices.int(), indices > 0):
+        with pytest.raises(ValueError, match=r"indices are torch.*; \w+ takes int64 \[B, .*\d, \*grid\]"):
+            quantizer.lookup(wrong)
+
+
+def test_lookup_refuses_indices_beyond_each_codebook(quantizer: Quantizer) -> None:
+    indices = quantizer(of_grid((4, 5))).indices
+    for book, size in enumerate(quantizer.codebook_sizes):
+        for wrong in (-1, size, 10**6):
+            beyond = indices.clone()
+            beyond[1, book, 2, 3] = wrong
+            with pytest.raises(ValueError, match=f"hold {wrong} in codebook {book + 1} of .* has {size} codes"):
+                quantizer.lookup(beyond)
+        indices[:, book] = size - 1
+    assert bool(quantizer.lookup(indices).isfinite().all())
+
+
+def test_lookup_takes_as_many_codebooks_as_it_says(quantizer: Quantizer) -> None:
+    indices = quantizer(of_grid((4, 5))).indices
+    assert quantizer.prefixes[-1] == len(quantizer.codebook_sizes) == indices.shape[1]
+    for number in range(1, indices.shape[1]):
+        if number in quantizer.prefixes:
+            assert quantizer.lookup(indices[:, :number]).shape == (BATCH, DIM, 4, 5)
+        else:
+            with pytest.raises(ValueError, match="takes int64"):
+                quantizer.lookup(indices[:, :number])
+
+
 def test_training_and_evaluation_choose_the_same(deterministic: Quantizer) -> None:
     z_e = of_grid((4, 5))
     training, evaluation = deterministic.train()(z_e), deterministic.eval()(z_e)

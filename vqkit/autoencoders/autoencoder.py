@@ -195,7 +195,7 @@ class Autoencoder(nn.Module):
 
     def decode(self, indices: Indices, side: Side = _NO_SIDE) -> Tensor:
         """Indices -> x_hat [B, C, *grid], float32 in native values. Those of the coarsest levels alone are enough where
-        `prefixes` has their number. Raises ValueError for another number, and for another model's indices."""
+        `prefixes` has their number. Raises ValueError for another number, and for indices of another model."""
         z = self._looked_up(indices)
         with _inference(self):
             return self.decoder.reconstruct(z, side)
@@ -209,13 +209,10 @@ class Autoencoder(nn.Module):
 
     def _looked_up(self, indices: Indices) -> Tensor:
         """What the decoder gets of these indices."""
-        indices = tuple(level.to(self.device) for level in indices)
-        if not 0 < len(indices) <= len(self.levels) or not all(map(_within, indices, self.quantizers)):
-            raise ValueError("these indices are not of this tokenizer; decode with the one that encoded them")
         self._require_prefix(len(indices))
         with _inference(self):
-            zs = [quantizer.lookup(level) for quantizer, level in zip(self.quantizers, indices, strict=False)]
-            return self._merge(zs)
+            levels = zip(self.quantizers, indices, strict=False)
+            return self._merge([quantizer.lookup(level.to(self.device)) for quantizer, level in levels])
 
     def reconstruct(
         self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None, levels: int | None = None
@@ -278,16 +275,6 @@ def _inference(model: Autoencoder) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
-
-
-def _within(indices: Tensor, quantizer: Quantizer) -> bool:
-    """Whether every index [B, Q, *grid] is in the alphabet of its codebook."""
-    sizes = torch.tensor(quantizer.codebook_sizes, device=indices.device)
-    if quantizer.additive:
-        sizes = sizes[: indices.shape[1]]
-    if len(sizes) != indices.shape[1]:
-        return False
-    return bool(((indices >= 0) & (indices < sizes.view(-1, *(1,) * (indices.ndim - 2)))).all())
 
 
 def shrink(mask: Tensor | None, z: Tensor) -> Tensor | None:

@@ -105,15 +105,41 @@ class Quantizer(Bottleneck, ABC):
     """A bottleneck with a finite alphabet: `codebook_sizes` has the size of each of the Q codebooks at a position."""
 
     codebook_sizes: tuple[int, ...]
-    additive: bool = False
-    """Whether the codebooks add to each other, so that the first few of the Q indices are enough for `lookup`."""
 
     straight_through: bool = False
     """Whether z's gradient reaches z_e as it is: what a stage of a residual quantizer has to be."""
 
-    @abstractmethod
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """How many of the Q codebooks, from the first on, are enough for `lookup`; fewer than all where they add up."""
+        return (len(self.codebook_sizes),)
+
     def lookup(self, indices: Tensor) -> Tensor:
-        """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode."""
+        """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode; of fewer than all Q
+        codebooks where `prefixes` has their number.
+
+        Raises:
+            ValueError: indices have another type or shape, or one is out of its alphabet.
+        """
+        name, wanted = type(self).__name__, " or ".join(map(str, self.prefixes))
+        if indices.dtype != torch.int64 or indices.ndim < 3 or indices.shape[1] not in self.prefixes:
+            found = f"{indices.dtype} {list(indices.shape)}"
+            raise ValueError(f"indices are {found}; {name} takes int64 [B, {wanted}, *grid]")
+        # Where codes are arithmetic, an index beyond them would wrap around and go unnoticed.
+        columns = indices.movedim(1, 0).flatten(1)
+        sizes = torch.tensor(self.codebook_sizes[: len(columns)], device=indices.device)[:, None]
+        if bool((beyond := (columns < 0) | (columns >= sizes)).any()):
+            book = int(beyond.any(1).int().argmax())
+            raise ValueError(
+                f"indices hold {int(columns[book][beyond[book]][0])} in codebook {book + 1} of {name}, which has "
+                f"{self.codebook_sizes[book]} codes; look up with the quantizer that made them"
+            )
+        return self.z_of(indices)
+
+    @abstractmethod
+    def z_of(self, indices: Tensor) -> Tensor:
+        """What `lookup` returns, of indices that were looked at. For those who write or compose quantizers; everybody
+        else calls `lookup`."""
 
     def sample(self, batch: int, grid: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """z of codes that are all equally likely."""

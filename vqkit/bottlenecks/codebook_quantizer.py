@@ -30,7 +30,7 @@ class CodebookQuantizer(Quantizer, ABC):
         with torch.autocast(z_e.device.type, enabled=False):
             return to_grid(self.logits(to_vectors(z_e.float())).log_softmax(1), z_e).unsqueeze(1)
 
-    def lookup(self, indices: Tensor) -> Tensor:
+    def z_of(self, indices: Tensor) -> Tensor:
         return self.codebook.lookup(indices.squeeze(1)).movedim(-1, 1)
 
     def initialise(self, vectors: Iterable[Tensor]) -> None:

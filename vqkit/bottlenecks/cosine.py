@@ -36,8 +36,8 @@ class CosineSimilarityQuantizer(Quantizer):
         # Here both norms are 1, whatever the encoder does.
         return latent._replace(stats={name: stat for name, stat in latent.stats.items() if not name.endswith("_norm")})
 
-    def lookup(self, indices: Tensor) -> Tensor:
-        return self.quantizer.lookup(indices)
+    def z_of(self, indices: Tensor) -> Tensor:
+        return self.quantizer.z_of(indices)
 
     def assignment(self, z_e: Tensor) -> Tensor:
         return self.quantizer.assignment(_on_sphere(z_e.float()))

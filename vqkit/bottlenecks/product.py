@@ -39,13 +39,9 @@ class ProductQuantizer(CompositeQuantizer):
         losses = [latent.loss * dim / self.dim for latent, dim in zip(latents, self._dims, strict=True)]
         return self.join(_side_by_side([latent.z for latent in latents]), torch.stack(losses).sum(), latents)
 
-    def lookup(self, indices: Tensor) -> Tensor:
-        if indices.shape[1] != len(self.codebook_sizes):
-            raise ValueError(
-                f"indices are {list(indices.shape)}; this product takes [B, {len(self.codebook_sizes)}, *grid]"
-            )
+    def z_of(self, indices: Tensor) -> Tensor:
         heads = zip(self.parts, self.split(indices), strict=True)
-        return _side_by_side([head.lookup(columns) for head, columns in heads])
+        return _side_by_side([head.z_of(columns) for head, columns in heads])
 
     def assignment(self, z_e: Tensor) -> Tensor:
         heads = zip(self.parts, z_e.split(self._dims, 1), strict=True)

@@ -29,8 +29,8 @@ class ProjectedQuantizer(Quantizer):
         latent = self.quantizer.latent(self._project(z_e), mask)
         return latent._replace(z=self._lift(latent.z), loss=latent.loss * self.quantizer.dim / self.dim)
 
-    def lookup(self, indices: Tensor) -> Tensor:
-        return self._lift(self.quantizer.lookup(indices))
+    def z_of(self, indices: Tensor) -> Tensor:
+        return self._lift(self.quantizer.z_of(indices))
 
     def assignment(self, z_e: Tensor) -> Tensor:
         with torch.autocast(z_e.device.type, enabled=False):

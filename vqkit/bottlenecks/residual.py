@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, tee
+from itertools import accumulate, islice, tee
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +36,6 @@ from vqkit.bottlenecks.projected import ProjectedQuantizer
 
 class _Residual(CompositeQuantizer):
     """What separate and shared stages have in common."""
-
-    additive = True
 
     def __init__(
         self, quantizer: Quantizer, depth: int, dropout: float = 0.0, estimator: Estimator | None = None
@@ -76,12 +74,16 @@ class _Residual(CompositeQuantizer):
         depths = torch.where(cut, torch.randint(1, self.depth + 1, cut.shape), self.depth)
         return depths.to(z_e.device).view(-1, *(1,) * (z_e.ndim - 1))
 
-    def lookup(self, indices: Tensor) -> Tensor:
-        """Of the first stages alone where `indices` [B, q, *grid] ends with one of them."""
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """Those that end with a stage."""
+        return tuple(accumulate(len(stage.codebook_sizes) for stage in self.parts))
+
+    def z_of(self, indices: Tensor) -> Tensor:
         columns = self.split(indices)
-        z_q = self.parts[0].lookup(columns[0])
+        z_q = self.parts[0].z_of(columns[0])
         for stage, column in zip(self.parts[1:], columns[1:], strict=False):
-            z_q = z_q + stage.lookup(column)
+            z_q = z_q + stage.z_of(column)
         return z_q
 
     def assignment(self, z_e: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ class _Residual(CompositeQuantizer):
         log_p, residual = [], z_e.float()
         for stage in self.parts:
             log_p.append(stage.assignment(residual))
-            residual = residual - stage.lookup(log_p[-1].argmax(2)).detach()
+            residual = residual - stage.z_of(log_p[-1].argmax(2)).detach()
         return join_assignments(log_p)
 
     def _residuals(self, vectors: Tensor) -> Iterator[Tensor]:

@@ -83,7 +83,7 @@ class ScalarQuantizer(Quantizer, ABC):
         stats = use_in_batch(indices, self.codebook_sizes, mask) if self.training else {}
         return Latent(z, self.loss(bounded, z_q, mask), kl, indices, stats)
 
-    def lookup(self, indices: Tensor) -> Tensor:
+    def z_of(self, indices: Tensor) -> Tensor:
         digits = indices.movedim(1, -1)[..., self.books] // self.places % self.levels_of
         return self.values(digits).movedim(-1, 1)
 

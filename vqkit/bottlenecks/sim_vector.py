@@ -69,7 +69,7 @@ class SimVectorQuantizer(Quantizer):
         stats = use_in_batch(grid_indices, self.codebook_sizes, mask) if self.training else {}
         return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, stats)
 
-    def lookup(self, indices: Tensor) -> Tensor:
+    def z_of(self, indices: Tensor) -> Tensor:
         return F.embedding(indices.squeeze(1), self.codes()).movedim(-1, 1)
 
     def assignment(self, z_e: Tensor) -> Tensor:
