@@ -100,12 +100,29 @@ def test_the_first_update_averages_what_a_code_wins_with_the_code_itself() -> No
 
 def test_later_updates_are_a_moving_average_by_the_decay() -> None:
     quantizer = with_codes(EMAVectorQuantizer(2, 2, decay=0.75, revival=0), [[0.0, 0.0], [9.0, 9.0]])
-    first, second = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 1.0]])
-    step(quantizer, first)
-    step(quantizer, second)
-    counts, sums = 0.75 * 3 + 0.25 * 1, 0.75 * torch.tensor([1.0, 2.0]) + 0.25 * torch.tensor([1.0, 1.0])
+    quantizer.codebook.counts.fill_(1.0)
+    quantizer.codebook.updates.fill_(1000)  # long after the decay has warmed up
+    quantizer.sums.copy_(quantizer.codebook.vectors)
+    step(quantizer, torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+    counts, sums = 0.75 * 1 + 0.25 * 2, 0.25 * torch.tensor([1.0, 2.0])
     torch.testing.assert_close(quantizer.codebook.counts, torch.tensor([counts, 0.75]))
     torch.testing.assert_close(quantizer.codebook.vectors, torch.stack([sums / counts, torch.tensor([9.0, 9.0])]))
+
+
+@BOTH
+def test_the_decay_grows_with_the_updates_up_to_its_own(kind: type[Either]) -> None:
+    quantizer = with_codes(kind(2, 2, decay=0.5, revival=0), [[0.0, 0.0], [9.0, 9.0]])
+    counts, sums = torch.ones(2), quantizer.codebook.vectors.detach().clone()
+    for n in range(12):
+        data = torch.randn(5, 2) + 9 * torch.randint(2, (5, 1))
+        indices = step(quantizer, data)
+        wins, won = torch.bincount(indices, minlength=2), torch.zeros(2, 2).index_add(0, indices, data)
+        decay = min(0.5, (1 + n) / (10 + n))
+        counts = decay * counts + (1 - decay) * wins if n else counts + wins
+        sums = decay * sums + (1 - decay) * won if n else sums + won
+        torch.testing.assert_close(quantizer.codebook.counts, counts)
+        if isinstance(quantizer, EMAVectorQuantizer):
+            torch.testing.assert_close(quantizer.codebook.vectors, sums / counts[:, None])
 
 
 def test_codes_converge_to_the_means_of_what_they_win() -> None:
@@ -366,7 +383,7 @@ def test_an_optimizer_hook_calls_update() -> None:
             quantizer(encoder(torch.randn(4, 1, 5))).loss.backward()
         optimizer.step()
     assert int(quantizer.codebook.updates) == 3
-    assert float(quantizer.codebook.counts.sum()) == pytest.approx(40 + 3 * 0.99**2)
+    assert float(quantizer.codebook.counts.sum()) == pytest.approx(40 + 3 * 2 / 11 * 3 / 12)
 
 
 @BOTH

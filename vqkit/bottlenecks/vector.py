@@ -97,7 +97,8 @@ class EMAVectorQuantizer(_NearestCode):
         codebook_size: K, the number of codes.
         commitment_weight: 0 or more, of |z_e - sg(e)|^2, a mean over latent dimensions; how near the encoder stays to
             its codes.
-        decay: share of the old in the moving average at each update, 0 to below 1: the codes' own learning rate.
+        decay: share of the old in the moving average at each update, 0 to below 1: the codes' own learning rate. It
+            warms up, see `Codebook`.
         revival: share of the mean use, 0 to below 1, under which a code is dead and `update` re-draws it from the
             vectors of the step; 0 leaves dead codes where they are.
         estimator: of the gradient through the choice; `StraightThrough` by default.
@@ -126,13 +127,8 @@ class EMAVectorQuantizer(_NearestCode):
     @torch.no_grad()
     def update(self) -> None:
         book = self.codebook
-        first = int(book.updates) == 0
-        if (won := book.collect()) is None:
+        if (won := book.collect(self.sums)) is None:
             return
-        if first:
-            self.sums.copy_(won.sums + book.vectors)
-        else:
-            self.sums.lerp_(won.sums, 1 - self.decay)
         # A code that has won nothing for very long keeps its vector rather than divide by next to nothing.
         counts = book.counts[:, None]
         book.vectors.copy_(torch.where(counts > 1e-6, self.sums / counts.clamp_min(1e-6), book.vectors))
