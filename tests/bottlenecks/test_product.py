@@ -44,7 +44,8 @@ def test_stats_are_means_where_all_heads_have_them() -> None:
     z_e = torch.randn(2, 4, 6)
     stats = ProductQuantizer([VectorQuantizer(2, 5), SimVectorQuantizer(2, 5)])(z_e).stats
     assert {"perplexity_0", "code_norm_0", "batch_perplexity_1"} <= set(stats)
-    assert not {"perplexity", "batch_perplexity", "code_norm"} & set(stats)  # of the batch alone is another thing
+    assert not {"perplexity", "batch_perplexity"} & set(stats)  # of the batch alone is another thing
+    torch.testing.assert_close(stats["code_norm"], (stats["code_norm_0"] + stats["code_norm_1"]) / 2)
     alike = ProductQuantizer([SimVectorQuantizer(2, 5), FiniteScalarQuantizer((3, 3))])(z_e).stats
     torch.testing.assert_close(alike["batch_usage"], (alike["batch_usage_0"] + alike["batch_usage_1"]) / 2)
 

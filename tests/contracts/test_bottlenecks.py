@@ -376,6 +376,16 @@ def test_a_mask_of_another_type_or_shape_is_refused(bottleneck: Bottleneck, mask
     assert_same_state(before, bottleneck.state_dict())
 
 
+@pytest.mark.parametrize(
+    "name", ["ema vector", "sim vector", "index backpropagation", *sorted(STOCHASTIC & {*QUANTIZERS})]
+)
+def test_a_codebook_tells_mean_norms_without_padding(name: str) -> None:
+    z_e, mask = of_grid((4, 5)), half_masked((4, 5))
+    stats = QUANTIZERS[name]().eval()(torch.where(mask[:, None], z_e, 900.0), mask).stats
+    torch.testing.assert_close(stats["z_e_norm"], z_e.norm(dim=1)[mask].mean())
+    assert 0 < float(stats["code_norm"]) < 10
+
+
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_refused_and_does_not_spread(bottleneck: Bottleneck, broken: float) -> None:
     before, z_e = state(bottleneck), of_grid((4, 5))

@@ -188,6 +188,18 @@ def test_norms_are_compared_within_each_level() -> None:
     assert (finding.check, finding.level) == ("norms apart", 2)
 
 
+@pytest.mark.parametrize(("layout", "level"), [(LAYOUT, ""), (TWO_LEVELS, "_1")])
+def test_the_worst_part_of_a_level_is_told_not_the_mean_that_hides_it(layout: Layout, level: str) -> None:
+    """One of eight stages whose codes are ten times too short."""
+    same, hidden = [1.0] * 20, {f"z_e_norm{level}": [1.2] * 20, f"code_norm{level}": [1.0] * 20}
+    stages = {f"z_e_norm_{stage}{level}": same for stage in range(8)}
+    codes = {f"code_norm_{stage}{level}": [0.1] * 20 if stage == 5 else same for stage in range(8)}
+    of_levels = {"perplexity_of_codebooks": [[50.0], [50.0, 30.0]], "usage_of_codebooks": [[1.0], [1.0, 1.0]]}
+    findings = found(of_levels if level else None, tokenizer=log(FLAT, **stages, **codes, **hidden), layout=layout)
+    (finding,) = (finding for finding in findings if finding.remedy)
+    assert finding.check == "norms apart" and "part 6 of" in finding.sentence and "10.00 times" in finding.sentence
+
+
 @pytest.mark.parametrize(
     ("last", "remedy"),
     [

@@ -193,6 +193,12 @@ def use_in_batch(indices: Tensor, sizes: tuple[int, ...], mask: Tensor | None) -
     return {"batch_perplexity": torch.stack(perplexities).mean(), "batch_usage": torch.stack(used).mean()}
 
 
+def norms(z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    """The mean lengths of z_e and of its codes [B, D, *grid], which drift apart where codes do not keep up."""
+    named = {"z_e_norm": z_e, "code_norm": z_q}
+    return {name: masked_mean(z.detach().norm(dim=1, keepdim=True), mask) for name, z in named.items()}
+
+
 def _counts(symbols: Tensor, sizes: tuple[int, ...]) -> Sequence[Tensor]:
     """[Q, n] -> how often each symbol of a codebook occurs, in any order; those that do not may be missing."""
     if sum(sizes) > symbols.numel():  # a codebook that is arithmetic may be large: no table of all its codes

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from vqkit.bottlenecks.base import Quantizer, squared_distance_logits, to_grid, to_vectors
+from vqkit.bottlenecks.base import Quantizer, norms, squared_distance_logits, to_grid, to_vectors
 from vqkit.bottlenecks.codebook import Codebook
 
 
@@ -41,6 +41,10 @@ class CodebookQuantizer(Quantizer, ABC):
         if self.training:
             real = slice(None) if mask is None else mask.flatten()
             self.codebook.see(vectors[real], indices[real])
+
+    def stats(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """Of z_e and the codes that were chosen [B, D, *grid]."""
+        return self.codebook.stats() | norms(z_e, z_q, mask)
 
     @torch.no_grad()
     def update(self) -> None:

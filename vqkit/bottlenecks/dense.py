@@ -45,10 +45,11 @@ class SampledQuantizer(CodebookQuantizer, ABC):
             z = self.codebook.lookup(indices)
             nats = torch.full_like(vectors[:, 0], math.log(self.codebook_size))
         nats = to_grid(nats[:, None], z_e)
-        loss = self.loss(z_e, to_grid(self.codebook.lookup(indices), z_e), nats, mask)
+        z_q = to_grid(self.codebook.lookup(indices), z_e)
+        loss = self.loss(z_e, z_q, nats, mask)
         counted = nats.detach() if mask is None else nats.detach() * mask.unsqueeze(1)
         grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
-        return Latent(to_grid(z, z_e), loss, counted.flatten(1).sum(1), grid_indices, self.codebook.stats())
+        return Latent(to_grid(z, z_e), loss, counted.flatten(1).sum(1), grid_indices, self.stats(z_e, z_q, mask))
 
 
 def select(weights: Tensor, indices: Tensor, codebook: Codebook) -> Tensor:

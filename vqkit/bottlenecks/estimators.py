@@ -74,7 +74,9 @@ class RotationTrick(Estimator):
     def unsound(self, dim: int, drawn: bool) -> str | None:
         if drawn:
             return "whose scale |z_q| / |z_e| has no bound where codes are drawn, not chosen as the nearest"
-        return "but in one dimension nothing turns, and half the gradients would change their sign" if dim == 1 else None
+        return (
+            "but in one dimension nothing turns, and half the gradients would change their sign" if dim == 1 else None
+        )
 
 
 class _Rotation(torch.autograd.Function):

@@ -69,7 +69,8 @@ class IndexBackpropagationQuantizer(CodebookQuantizer):
                 loss = loss + self.entropy_weight * entropy / self.dim
         loss = loss + self.index_weight * masked_mean((z_e - z).square(), mask)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
-        return Latent(z, loss, kl, indices.view(z_e.shape[0], 1, *z_e.shape[2:]), self.codebook.stats())
+        grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
+        return Latent(z, loss, kl, grid_indices, self.stats(z_e, z_q, mask))
 
 
 def entropy_loss(logits: Tensor, training: bool = False) -> Tensor:

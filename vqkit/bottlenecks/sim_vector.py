@@ -13,6 +13,7 @@ from vqkit.bottlenecks.arguments import count, positive, weight
 from vqkit.bottlenecks.base import (
     Latent,
     Quantizer,
+    norms,
     positions,
     quantization_loss,
     squared_distance_logits,
@@ -66,7 +67,8 @@ class SimVectorQuantizer(Quantizer):
         loss = quantization_loss(z_e, z_q, mask, self.commitment_weight, self.codebook_weight)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
-        stats = use_in_batch(grid_indices, self.codebook_sizes, mask) if self.training else {}
+        use = use_in_batch(grid_indices, self.codebook_sizes, mask) if self.training else {}
+        stats = norms(z_e, z_q, mask) | use
         return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, stats)
 
     def z_of(self, indices: Tensor) -> Tensor:

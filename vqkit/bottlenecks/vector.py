@@ -10,13 +10,9 @@ import torch
 from torch import Tensor
 
 from vqkit.bottlenecks.arguments import positive, weight
-from vqkit.bottlenecks.base import Latent, masked_mean, positions, quantization_loss, to_grid, to_vectors
+from vqkit.bottlenecks.base import Latent, positions, quantization_loss, to_grid, to_vectors
 from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
-
-
-def _mean_norm(z: Tensor, mask: Tensor | None) -> Tensor:
-    return masked_mean(z.detach().norm(dim=1, keepdim=True), mask)
 
 
 class _NearestCode(CodebookQuantizer, ABC):
@@ -48,9 +44,8 @@ class _NearestCode(CodebookQuantizer, ABC):
         z_q = to_grid(self.codebook.lookup(indices), z_e)
         kl = positions(z_e, mask) * math.log(self.codebook_size)
         grid_indices = indices.view(z_e.shape[0], 1, *z_e.shape[2:])
-        norms = {"z_e_norm": _mean_norm(z_e, mask), "code_norm": _mean_norm(z_q, mask)}
         loss = self.loss(z_e, z_q, mask)
-        return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, self.codebook.stats() | norms)
+        return Latent(self.estimator(z_e, z_q), loss, kl, grid_indices, self.stats(z_e, z_q, mask))
 
 
 class VectorQuantizer(_NearestCode):

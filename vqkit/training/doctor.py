@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -75,7 +76,7 @@ def diagnose(
         else:
             found += [collapse(codebooks), dead_codes(codebooks)]
         suffix = f"_{codebooks.level - 1}" if len(levels) > 1 else ""
-        found.append(norms_apart(codebooks.level, codebooks.name, metrics["tokenizer"], suffix))
+        found.append(norms_apart(codebooks, metrics["tokenizer"], suffix))
     found += [posterior_collapse(held_out), useless_prior(held_out)]
     for stage, rows in metrics.items():
         gap = overfitting(stage, rows, train, held_out)
@@ -175,25 +176,36 @@ def posterior_collapse(held_out: Mapping[str, Any]) -> Finding | None:
     return Finding("posterior collapse", None, sentence, remedy)
 
 
-def norms_apart(level: int, name: str, rows: Rows, suffix: str) -> Finding | None:
+def norms_apart(codebooks: _Codebooks, rows: Rows, suffix: str) -> Finding | None:
     """How far the encoder's vectors and their codes are apart in length after training; early on, while the encoder
-    learns fastest, healthy ones are as well. None where the bottleneck logs no norms, or the log is short."""
-    encoder, codes = f"z_e_norm{suffix}", f"code_norm{suffix}"
-    ratios = [row[encoder] / row[codes] for row in rows if row.get(encoder, 0) > 0 and row.get(codes, 0) > 0]
-    if len(ratios) < _FEWEST_ROWS:
+    learns fastest, healthy ones are as well. Of the part where they are furthest apart, such as a stage of a residual
+    quantizer. None where the bottleneck logs no norms, or the log is short."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    # A level of several parts logs each of them, and their mean, which would hide the worst.
+    of_parts = [name for name in columns if re.fullmatch(rf"z_e_norm(_\d+)+{suffix}", name)]
+    ratios = [_ratios(rows, encoder) for encoder in of_parts or [f"z_e_norm{suffix}"]]
+    told = {part: _fifths(series) for part, series in enumerate(ratios) if len(series) >= _FEWEST_ROWS}
+    if not told:
         return None
-    fifths = _fifths(ratios)
-    first, last = fifths[0], fifths[-1]
+    worst = max(told, key=lambda part: abs(math.log(told[part][-1])))
+    first, *_, last = told[worst]
+    name = f"part {worst + 1} of {codebooks.name}" if len(ratios) > 1 else codebooks.name
     return Finding(
         "norms apart",
-        level,
+        codebooks.level,
         f"The encoder's vectors of {name} were {first:.2f} times as long as their codes in the first fifth of training "
         f"and are {last:.2f} times as long in the last.",
-        "The codes do not keep up with the encoder: raise the bottleneck's commitment_weight, or lower its decay or "
-        "the learning rate."
+        "The codes do not keep up with the encoder: raise the bottleneck's commitment_weight, or lower its decay, where "
+        "it has one, or lower the learning rate."
         if not 1 / _APART < last < _APART
         else None,
     )
+
+
+def _ratios(rows: Rows, encoder: str) -> list[float]:
+    """Of a column of the encoder's norms to that of the codes'."""
+    codes = encoder.replace("z_e", "code")
+    return [row[encoder] / row[codes] for row in rows if row.get(encoder, 0) > 0 and row.get(codes, 0) > 0]
 
 
 def useless_prior(held_out: Mapping[str, Any]) -> Finding | None:
