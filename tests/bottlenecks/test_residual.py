@@ -173,7 +173,7 @@ def test_the_rotation_trick_over_codes_that_are_drawn_is_refused(
 ) -> None:
     stage = within(GumbelMaxQuantizer(4, 16))
     kind(stage, 2)
-    with pytest.raises(ValueError, match="estimator is a RotationTrick, whose scale .* codes are drawn"):
+    with pytest.raises(ValueError, match=r"estimator is a RotationTrick, whose scale .* codes are drawn"):
         kind(stage, 2, estimator=RotationTrick())
 
 

@@ -283,16 +283,38 @@ def test_initialisation_of_a_large_codebook_takes_fewer_vectors_a_code(
     assert taken == [256, 512, 527, 832]  # 64 a code; no more than 512, also of a long part; 2 a code at least
 
 
+def candidates(quantizer: Either, *parts: int) -> Tensor:
+    """Which of a step's vectors, numbered from 0 and given in forwards of these lengths, codes are revived from."""
+    numbers = torch.arange(float(sum(parts))).expand(1, 2, -1)
+    for part in numbers.split(parts, 2):
+        quantizer(part)
+    won = quantizer.codebook.collect()
+    assert won is not None
+    return won.vectors[:, 0]
+
+
 @BOTH
-def test_dead_codes_are_revived_from_all_forwards_of_a_step_within_bounds(
+def test_codes_are_revived_from_the_same_vectors_however_the_step_is_divided(
     kind: type[Either], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codebook, "_CANDIDATES", 5)
-    quantizer = kind(2, 3)
-    for n in (2, 2, 3):
-        quantizer(torch.full((1, 2, n), float(n)))
-    won = quantizer.codebook.collect()
-    assert won is not None and won.vectors[:, 0].tolist() == [2.0, 2.0, 3.0, 3.0]  # every second one of seven
+    monkeypatch.setattr(codebook, "_CANDIDATES", 50)
+    of_steps = []
+    for parts in ([97], [2, 40, 55], [60, 37], [90, 7]):
+        quantizer = kind(2, 3)
+        of_steps.append(torch.stack([candidates(quantizer, *parts) for _ in range(3)]))
+        assert torch.equal(of_steps[-1], of_steps[0])
+    assert not torch.equal(of_steps[0][0], of_steps[0][1])  # the next step draws others
+    assert candidates(kind(2, 3), 20, 30).tolist() == [*range(50)]
+
+
+def test_codes_are_revived_from_early_and_late_vectors_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codebook, "_CANDIDATES", 10)
+    quantizer, steps = EMAVectorQuantizer(2, 3), 1500
+    drawn = torch.stack([candidates(quantizer, 9, 9, 12) for _ in range(steps)]).long()
+    shares = torch.bincount(drawn.flatten(), minlength=30) / steps
+    torch.testing.assert_close(shares, torch.full((30,), 1 / 3), atol=5 * (2 / 9 / steps) ** 0.5, rtol=0)
+    rows = torch.zeros(steps, 30).scatter_(1, drawn, 1.0)  # and one position says nothing of another
+    assert float((torch.corrcoef(rows.t()) - torch.eye(30)).abs().max()) < 0.035 + 5 / steps**0.5
 
 
 @BOTH

@@ -12,22 +12,25 @@ from torch import Tensor, nn
 
 from vqkit.bottlenecks.arguments import below_one, count
 from vqkit.bottlenecks.k_means import start_from_data
-from vqkit.bottlenecks.processes import rows_of_all_processes, sum_over_processes
+from vqkit.bottlenecks.processes import draw_from_all_processes, sum_over_processes
 from vqkit.bottlenecks.search import nearest_code
 
 _LONELY_FORWARDS = 256  # training forwards without an update after which we warn
 _GRACE = 1.5  # a revived code starts this far above the threshold, so that it has time to win something
 _CANDIDATES = 1 << 16  # vectors of a step that are kept to revive codes from
+_MOST_SEEN = 1 << 40  # vectors in a step, so that no two of a run have one key
 
 
 class StepCounts(NamedTuple):
     """What the forwards of a step counted. A code wins a vector when it is the nearest one: `wins` [K] is how many each
-    won and `sums` [K, D] their sum; `vectors` [N, D] are this process's, or as many of them as dead codes are re-drawn
-    from, those of later forwards more often."""
+    won and `sums` [K, D] their sum. `vectors` [N, D] are this process's, of which it has `seen` so many: all, or those of
+    the greatest `keys` [N], which is a uniform choice however the step is divided into forwards."""
 
     wins: Tensor
     sums: Tensor
     vectors: Tensor
+    keys: Tensor
+    seen: int
 
 
 class Codebook(nn.Module):
@@ -72,10 +75,16 @@ class Codebook(nn.Module):
         """Remembers what was won, [N, D] and [N], until the step's `collect`."""
         wins = torch.bincount(indices, minlength=self.codebook_size).to(torch.float32)
         sums = torch.zeros_like(self.vectors, dtype=torch.float32).index_add_(0, indices, vectors)
+        seen = self._won.seen if self._won else 0
+        keys = _pseudorandom(torch.arange(seen, seen + len(vectors), device=vectors.device) - self.updates * _MOST_SEEN)
+        seen += len(vectors)
         if self._won is not None:
             wins, sums = wins + self._won.wins, sums + self._won.sums
-            vectors = torch.cat([self._won.vectors, vectors])
-        self._won = StepCounts(wins, sums, vectors.detach()[:: -(-len(vectors) // _CANDIDATES) or 1])
+            vectors, keys = torch.cat([self._won.vectors, vectors]), torch.cat([self._won.keys, keys])
+        if len(vectors) > _CANDIDATES:
+            kept = keys.topk(_CANDIDATES).indices.sort().values
+            vectors, keys = vectors[kept], keys[kept]
+        self._won = StepCounts(wins, sums, vectors.detach(), keys, seen)
         self._forwards += 1
         if self._forwards == _LONELY_FORWARDS:
             warnings.warn(
@@ -112,12 +121,11 @@ class Codebook(nn.Module):
         threshold = self.revival * self.counts.mean()
         dead = (self.counts < threshold).nonzero()[:, 0]
         if len(dead):
-            candidates = rows_of_all_processes(vectors)
             # Seeded by the step: the same draw in every process, and again after a resume.
             generator = torch.Generator().manual_seed(int(self.updates))
-            rows = torch.randperm(len(candidates), generator=generator)[: len(dead)].to(candidates.device)
-            dead = dead[: len(rows)]  # where there are too few vectors, the rest of the dead wait for the next step
-            self.vectors[dead] = candidates[rows].to(self.vectors.dtype)
+            drawn = draw_from_all_processes(vectors, len(dead), generator)
+            dead = dead[: len(drawn)]  # where there are too few vectors, the rest of the dead wait for the next step
+            self.vectors[dead] = drawn
             self.counts[dead] = threshold * _GRACE
         return dead
 
@@ -134,3 +142,11 @@ class Codebook(nn.Module):
         p = self.counts / self.counts.sum().clamp_min(1e-12)
         perplexity = torch.exp(-(p * p.clamp_min(1e-12).log()).sum())
         return {"perplexity": perplexity, "usage": (p * self.codebook_size > 1e-3).float().mean()}
+
+
+def _pseudorandom(numbers: Tensor) -> Tensor:
+    """int64 -> int64, another number for each: multiplications by odd numbers, which overflow, and xors with the upper
+    bits lose nothing (the finaliser of a hash; Steele, Lea and Flood 2014, https://doi.org/10.1145/2660193.2660195)."""
+    for factor in (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15):
+        numbers = (numbers ^ (numbers >> 31)) * factor
+    return numbers ^ (numbers >> 31)

@@ -57,19 +57,21 @@ def mean_of_all_processes(rows: Tensor, training: bool) -> Tensor:
     return total / count.clamp_min(1)
 
 
-def rows_of_all_processes(rows: Tensor) -> Tensor:
-    """[n, D], n may differ between processes -> [sum of n, D], the same on each, in the order of ranks."""
+def draw_from_all_processes(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draws `count` of the rows [n, D] of all processes, in the order of ranks; n may differ between them. The same on
+    each where `generator` is: [count, D], or fewer where there are fewer."""
     if not _several():
-        return rows
-    count = torch.tensor([rows.shape[0]], device=rows.device)
-    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, count)
-    longest = int(torch.cat(counts).max())
-    padded = rows.new_zeros(longest, rows.shape[1])
-    padded[: rows.shape[0]] = rows
-    gathered = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(gathered, padded)
-    return torch.cat([part[: int(n)] for part, n in zip(gathered, counts, strict=True)])
+        return rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)]
+    lengths = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=rows.device)
+    lengths[dist.get_rank()] = len(rows)
+    dist.all_reduce(lengths)
+    first = int(lengths[: dist.get_rank()].sum())
+    drawn = torch.randperm(int(lengths.sum()), generator=generator)[:count].to(rows.device) - first
+    mine = (drawn >= 0) & (drawn < len(rows))
+    result = rows.new_zeros(len(drawn), rows.shape[1])
+    result[mine] = rows[drawn[mine]]
+    dist.all_reduce(result)  # only one of them has each row, and all others zeros
+    return result
 
 
 def copy_from_first_process(tensor: Tensor) -> None:
