@@ -177,6 +177,16 @@ def test_the_rotation_trick_over_codes_that_are_drawn_is_refused(
         kind(stage, 2, estimator=RotationTrick())
 
 
+@BOTH
+def test_a_missing_update_is_told_by_forwards_not_by_stages(kind: Kind) -> None:
+    quantizer, z_e = kind(EMAVectorQuantizer(4, 16), 8), torch.randn(1, 4, 2)
+    for _ in range(255):
+        quantizer(z_e)
+    with pytest.warns(UserWarning, match="256 training forwards without update") as told:
+        quantizer(z_e)
+    assert told[0].filename == __file__
+
+
 # ---------------------------------------------------------------- dropout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -25,6 +26,7 @@ from vqkit.bottlenecks import (
     IndexBackpropagationQuantizer,
     Latent,
     LookupFreeQuantizer,
+    NotFinite,
     ProductQuantizer,
     ProjectedQuantizer,
     Quantizer,
@@ -34,6 +36,7 @@ from vqkit.bottlenecks import (
     StraightThroughGumbelQuantizer,
     UniformScalarQuantizer,
     VectorQuantizer,
+    base,
 )
 
 DIM, BATCH = 6, 3  # DIM channels of z_e, whatever a member makes of them
@@ -394,6 +397,70 @@ def test_what_is_not_finite_is_refused_and_does_not_spread(bottleneck: Bottlenec
         bottleneck(z_e)
     bottleneck.update()
     assert_same_state(before, bottleneck.state_dict())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_on_a_gpu_training_looks_at_z_e_once_a_step(
+    bottleneck: Bottleneck, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "_is_queued", lambda tensor: True)
+    bottleneck.train(training)
+    before, broken = state(bottleneck), of_grid((4, 5))
+    broken[1, 2, 3, 3] = math.nan
+    if training:
+        for z_e in (of_grid((4, 5)), broken, of_grid((4, 5))):
+            bottleneck(z_e)
+        for _ in range(2):  # what was gathered is not to be had the next time either
+            with pytest.raises(NotFinite, match="not finite"):
+                bottleneck.update()
+    else:
+        with pytest.raises(NotFinite, match="not finite"):
+            bottleneck(broken)
+        bottleneck.update()
+    assert_same_state(before, bottleneck.state_dict())
+
+
+class Encoded(nn.Module):
+    """What a tokenizer is exported for: z and indices, and z of indices."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, z_e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        latent = self.quantizer(z_e)
+        assert latent.indices is not None
+        return latent.z, latent.indices, self.quantizer.lookup(latent.indices)
+
+
+@pytest.mark.parametrize("name", ["ema vector", "vector", "finite scalar", "lookup free", "residual", "product, plain"])
+def test_evaluation_can_be_exported(name: str) -> None:
+    heads = [EMAVectorQuantizer(2, 7), FiniteScalarQuantizer((3,) * 4)]
+    quantizer = ProductQuantizer(heads) if "plain" in name else trained(QUANTIZERS[name])
+    module, z_e = Encoded(quantizer.eval()), of_grid((4, 5))
+    exported = torch.export.export(module, (z_e,)).module()
+    again = of_grid((4, 5), seed=7)
+    for found, wanted in zip(exported(again), module(again), strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_missing_update_is_told_where_it_would_change_something(name: str) -> None:
+    bottleneck, z_e = MEMBERS[name](), of_grid((1,), batch=1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(300):
+            bottleneck(z_e)
+    without = {
+        "identity",
+        "gaussian",
+        "sim vector",
+        "finite scalar",
+        "lookup free",
+        "binary spherical",
+        "uniform scalar",
+    }
+    assert len(told) == (name not in without)
 
 
 def test_evaluation_changes_nothing(bottleneck: Bottleneck) -> None:

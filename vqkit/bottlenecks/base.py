@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -10,6 +10,9 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+
+_LONELY_FORWARDS = 256  # training forwards without an update after which we warn
+_NOT_FINITE = "z_e holds numbers that are not finite; lower the learning rate, or look for the layer that made them"
 
 
 class Latent(NamedTuple):
@@ -41,6 +44,13 @@ class Bottleneck(nn.Module, ABC):
     dim: int
     has_prior: bool = True
     """Whether there is a training prior: to sample from, and to which the posterior has a KL."""
+    stateful: bool = False
+    """Whether `update` changes anything, apart from bottlenecks within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._forwards = 0  # in training, since the last update
+        self._finite: Tensor | None = None  # whether all z_e since then were, where nobody has looked yet
 
     @property
     def inputs(self) -> int:
@@ -53,7 +63,8 @@ class Bottleneck(nn.Module, ABC):
 
         Raises:
             ValueError: z_e has another shape or no sample, or `mask` is not bool or of another shape.
-            NotFinite: it holds a number that is not finite.
+            NotFinite: it holds a number that is not finite. In training on a GPU it is `update` that says so, as to
+                look at once would keep the GPU waiting; and in a compiled or exported graph nobody looks.
         """
         if z_e.ndim < 3 or z_e.shape[1] != self.inputs or not z_e.numel():
             wanted = f"{type(self).__name__} takes [B, {self.inputs}, *grid], B above 0"
@@ -61,12 +72,28 @@ class Bottleneck(nn.Module, ABC):
         # Integers would be taken for row numbers, and another shape might broadcast.
         if mask is not None and (mask.dtype != torch.bool or mask.shape != z_e[:, 0].shape):
             raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}; it must be bool {list(z_e[:, 0].shape)}")
-        if not math.isfinite(float(z_e.detach().abs().amax())):
-            raise NotFinite(
-                "z_e holds numbers that are not finite; lower the learning rate, or look for the layer that made them"
-            )
+        if not torch.compiler.is_compiling():
+            self._look_at(z_e.detach())
         with torch.autocast(z_e.device.type, enabled=False):
             return self.latent(z_e.float(), mask)
+
+    def _look_at(self, z_e: Tensor) -> None:
+        """What a graph has no place for: refuses what is not finite, and warns once where nobody updates."""
+        finite = z_e.abs().amax().isfinite()
+        if self.training and _is_queued(z_e):
+            self._finite = finite if self._finite is None else self._finite & finite
+        elif not bool(finite):
+            raise NotFinite(_NOT_FINITE)
+        if not self.training:
+            return
+        self._forwards += 1
+        parts = (part for part in self.modules() if isinstance(part, Bottleneck))
+        if self._forwards == _LONELY_FORWARDS and any(part.stateful for part in parts):
+            warnings.warn(
+                f"{_LONELY_FORWARDS} training forwards without update(): call it after every optimizer step, say "
+                "by optimizer.register_step_post_hook(lambda *_: quantizer.update())",
+                stacklevel=5,  # the caller, beyond forward and torch's two
+            )
 
     @abstractmethod
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
@@ -80,7 +107,8 @@ class Bottleneck(nn.Module, ABC):
             applied = fn(tensor)
             return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
 
-        return super()._apply(without_cast, recurse)
+        super()._apply(without_cast, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def draw(self, z_e: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None) -> Latent:
         """As `forward`, but z is a draw from the posterior q(z | x) also in eval mode; `generator` is on the CPU. What
@@ -89,7 +117,17 @@ class Bottleneck(nn.Module, ABC):
         return latent
 
     def update(self) -> None:
-        """Once an optimizer step: moving averages, revival, schedules, synchronised over processes."""
+        """Once an optimizer step: moving averages, revival, schedules, synchronised over processes. Where a z_e was not
+        finite in training on a GPU, raises NotFinite, and from then on changes nothing."""
+        self._forwards = 0
+        if self._finite is not None and not bool(self._finite):
+            raise NotFinite(_NOT_FINITE)
+        self._finite = None
+        self.advance()
+
+    def advance(self) -> None:
+        """What `update` does, of bottlenecks whose z_e were looked at. For those who write or compose bottlenecks;
+        everybody else calls `update`."""
         return None
 
     @abstractmethod
@@ -125,6 +163,8 @@ class Quantizer(Bottleneck, ABC):
         if indices.dtype != torch.int64 or indices.ndim < 3 or indices.shape[1] not in self.prefixes:
             found = f"{indices.dtype} {list(indices.shape)}"
             raise ValueError(f"indices are {found}; {name} takes int64 [B, {wanted}, *grid]")
+        if torch.compiler.is_compiling():  # a graph cannot refuse
+            return self.z_of(indices)
         # Where codes are arithmetic, an index beyond them would wrap around and go unnoticed.
         columns = indices.movedim(1, 0).flatten(1)
         sizes = torch.tensor(self.codebook_sizes[: len(columns)], device=indices.device)[:, None]
@@ -149,6 +189,11 @@ class Quantizer(Bottleneck, ABC):
     @abstractmethod
     def assignment(self, z_e: Tensor) -> Tensor:
         """z_e [B, D, *grid] -> [B, Q, K, *grid] log-probabilities of each code, for soft and joint training."""
+
+
+def _is_queued(tensor: Tensor) -> bool:
+    """Whether it may still have to be computed, by a device that has a queue."""
+    return tensor.device.type != "cpu"
 
 
 def to_vectors(z: Tensor) -> Tensor:

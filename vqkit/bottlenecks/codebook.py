@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.bottlenecks.arguments import below_one, count
+from vqkit.bottlenecks.base import squared_distance_logits
 from vqkit.bottlenecks.k_means import start_from_data
 from vqkit.bottlenecks.processes import draw_from_all_processes, sum_over_processes
 from vqkit.bottlenecks.search import nearest_code
 
-_LONELY_FORWARDS = 256  # training forwards without an update after which we warn
 _GRACE = 1.5  # a revived code starts this far above the threshold, so that it has time to win something
 _CANDIDATES = 1 << 16  # vectors of a step that are kept to revive codes from
 _MOST_SEEN = 1 << 40  # vectors in a step, so that no two of a run have one key
@@ -23,8 +22,8 @@ _MOST_SEEN = 1 << 40  # vectors in a step, so that no two of a run have one key
 
 class StepCounts(NamedTuple):
     """What the forwards of a step counted. A code wins a vector when it is the nearest one: `wins` [K] is how many each
-    won and `sums` [K, D] their sum. `vectors` [N, D] are this process's, of which it has `seen` so many: all, or those of
-    the greatest `keys` [N], which is a uniform choice however the step is divided into forwards."""
+    won and `sums` [K, D] their sum. `vectors` [N, D] are this process's, which has `seen` so many: all, or those of the
+    greatest `keys` [N], a uniform choice however the step is divided into forwards."""
 
     wins: Tensor
     sums: Tensor
@@ -60,11 +59,13 @@ class Codebook(nn.Module):
         self.register_buffer("counts", torch.zeros(codebook_size))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._won: StepCounts | None = None  # by this step's forwards so far
-        self._forwards = 0  # since the last step
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """[N, D] -> [N] int64."""
-        return nearest_code(vectors, self.vectors.detach())
+        codes = self.vectors.detach()
+        if torch.compiler.is_compiling():  # a graph has no steps that depend on its data, as the search has
+            return squared_distance_logits(vectors.double(), codes.double()).argmax(1)
+        return nearest_code(vectors, codes)
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Any shape int64 -> the same shape and D."""
@@ -85,18 +86,11 @@ class Codebook(nn.Module):
             kept = keys.topk(_CANDIDATES).indices.sort().values
             vectors, keys = vectors[kept], keys[kept]
         self._won = StepCounts(wins, sums, vectors.detach(), keys, seen)
-        self._forwards += 1
-        if self._forwards == _LONELY_FORWARDS:
-            warnings.warn(
-                f"{_LONELY_FORWARDS} training forwards without update(): call it after every optimizer step, say "
-                "by optimizer.register_step_post_hook(lambda *_: quantizer.update())",
-                stacklevel=3,
-            )
 
     def collect(self, sums: Tensor | None = None) -> StepCounts | None:
         """What all processes have won since the last step; None if there was no forward since. It moves the averages:
         `counts` and, where they are given, the `sums` [K, D] of what each code wins."""
-        won, self._won, self._forwards = self._won, None, 0
+        won, self._won = self._won, None
         if won is None:
             return None
         sum_over_processes(won.wins, won.sums)

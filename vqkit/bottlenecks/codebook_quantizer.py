@@ -16,6 +16,8 @@ class CodebookQuantizer(Quantizer, ABC):
     """One `codebook` for every position, learned by gradient unless a member says otherwise. A member writes `latent`,
     which tells `see` what each code won; `update` counts that and revives dead codes."""
 
+    stateful = True
+
     def __init__(self, dim: int, codebook_size: int, decay: float, revival: float, learned: bool = True) -> None:
         super().__init__()
         self.dim, self.codebook_size, self.decay, self.revival = dim, codebook_size, decay, revival
@@ -47,6 +49,6 @@ class CodebookQuantizer(Quantizer, ABC):
         return self.codebook.stats() | norms(z_e, z_q, mask)
 
     @torch.no_grad()
-    def update(self) -> None:
+    def advance(self) -> None:
         if (won := self.codebook.collect()) is not None:
             self.codebook.revive(won.vectors)

@@ -24,9 +24,9 @@ class CompositeQuantizer(Quantizer):
     def parts(self) -> Sequence[Quantizer]:
         """At least one, in order."""
 
-    def update(self) -> None:
+    def advance(self) -> None:
         for part in dict.fromkeys(self.parts):  # once each, however often it occurs
-            part.update()
+            part.advance()
 
     def split(self, indices: Tensor) -> list[Tensor]:
         """[B, Q, *grid] -> the indices of each part, of the first parts alone where there are fewer columns."""

@@ -42,8 +42,8 @@ class CosineSimilarityQuantizer(Quantizer):
     def assignment(self, z_e: Tensor) -> Tensor:
         return self.quantizer.assignment(_on_sphere(z_e.float()))
 
-    def update(self) -> None:
-        self.quantizer.update()
+    def advance(self) -> None:
+        self.quantizer.advance()
         self._constrain()
 
     def initialise(self, vectors: Iterable[Tensor]) -> None:

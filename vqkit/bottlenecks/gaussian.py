@@ -37,7 +37,7 @@ class GaussianBottleneck(Bottleneck):
         super().__init__()
         self.dim, self.beta, self.free_bits = count("dim", dim), weight("beta", beta), weight("free_bits", free_bits)
         weight("warmup_updates", warmup_updates)
-        self.warmup_updates = warmup_updates
+        self.warmup_updates, self.stateful = warmup_updates, bool(warmup_updates)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._trained = False  # since the last update
 
@@ -69,7 +69,7 @@ class GaussianBottleneck(Bottleneck):
         noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         return latent._replace(z=_reparameterized(mean, log_variance, noise))
 
-    def update(self) -> None:
+    def advance(self) -> None:
         self.get_buffer("updates").add_(int(self._trained))
         self._trained = False
 

@@ -36,8 +36,8 @@ class ProjectedQuantizer(Quantizer):
         with torch.autocast(z_e.device.type, enabled=False):
             return self.quantizer.assignment(self._project(z_e.float()))
 
-    def update(self) -> None:
-        self.quantizer.update()
+    def advance(self) -> None:
+        self.quantizer.advance()
 
     def initialise(self, vectors: Iterable[Tensor]) -> None:
         with torch.no_grad():

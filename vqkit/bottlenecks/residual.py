@@ -139,8 +139,8 @@ class ResidualQuantizer(_Residual):
 
 
 class SharedResidualQuantizer(_Residual):
-    """One `quantizer` for all `depth` stages. It is updated once a step, by what all stages gave it. Arguments and errors
-    are those of `ResidualQuantizer`."""
+    """One `quantizer` for all `depth` stages. It is updated once a step, by what all stages gave it. Its arguments and
+    errors are those of `ResidualQuantizer`."""
 
     @property
     def parts(self) -> Sequence[Quantizer]:

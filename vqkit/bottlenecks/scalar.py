@@ -70,7 +70,10 @@ class ScalarQuantizer(Quantizer, ABC):
 
     def digits(self, bounded: Tensor) -> Tensor:
         """The nearest level, int64."""
-        return self.coordinate(bounded).round().clamp_min(0).minimum(self.levels_of - 1).long()
+        # On a GPU nobody has looked for NaN yet; unlike clamping, this makes an index of it, which does no harm.
+        return (
+            self.coordinate(bounded).round().fmax(torch.zeros_like(self.levels_of)).minimum(self.levels_of - 1).long()
+        )
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         bounded = self.bound(z_e.movedim(1, -1).contiguous())  # z is channels-last in memory, as lookup's is

@@ -16,7 +16,7 @@ from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_f
 
 
 class _NearestCode(CodebookQuantizer, ABC):
-    """What the two ways of learning a codebook share; they differ in `update` and in `loss`."""
+    """What the two ways of learning a codebook share; they differ in `advance` and in `loss`."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class EMAVectorQuantizer(_NearestCode):
         return quantization_loss(z_e, z_q, mask, self.commitment_weight, codebook_weight=0.0)
 
     @torch.no_grad()
-    def update(self) -> None:
+    def advance(self) -> None:
         book = self.codebook
         if (won := book.collect(self.sums)) is None:
             return

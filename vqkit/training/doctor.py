@@ -195,8 +195,8 @@ def norms_apart(codebooks: _Codebooks, rows: Rows, suffix: str) -> Finding | Non
         codebooks.level,
         f"The encoder's vectors of {name} were {first:.2f} times as long as their codes in the first fifth of training "
         f"and are {last:.2f} times as long in the last.",
-        "The codes do not keep up with the encoder: raise the bottleneck's commitment_weight, or lower its decay, where "
-        "it has one, or lower the learning rate."
+        "The codes do not keep up with the encoder: raise the bottleneck's commitment_weight or lower its decay, where "
+        "it has them, or lower the learning rate."
         if not 1 / _APART < last < _APART
         else None,
     )

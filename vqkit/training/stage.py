@@ -89,7 +89,10 @@ class Stage(lightning.LightningModule):
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         super().optimizer_step(*arguments, **named)
-        self.objective.update()
+        try:
+            self.objective.update()
+        except NotFinite:
+            raise ValueError(self._not_finite("z_e was not finite")) from None
         if self.average is not None:
             self.average.update()
 
