@@ -1,20 +1,20 @@
-"""Draws the figures of these pages and prints the numbers in them: python docs/concepts/make_figures.py [NAME ...]
+"""Draws the figures of these pages: python docs/concepts/make_figures.py [NAME ...]
 
-Each takes seconds on one core; what it shows is computed in experiments.py.
+The numbers in them are printed, or put into the tables of the page. Most take seconds on one core. What they show is
+computed in experiments.py, or in the module of the page's name.
 """
 
 # ruff: noqa: T201  it prints
 from __future__ import annotations
 
 import argparse
-import io
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, STYLE, save
 from experiments import (
     CODES,
     CODES_1D,
@@ -32,8 +32,7 @@ from experiments import (
     usage_history,
 )
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from PIL import Image
+from rate_distortion import rate_distortion
 from torch import Tensor
 
 from vqkit.bottlenecks import (
@@ -53,23 +52,6 @@ from vqkit.bottlenecks import (
     VectorQuantizer,
     nearest_code,
 )
-
-IMAGES = Path(__file__).parent / "images"
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#2f6db3", "#e08214", "#3a923a", "#c03d3e", "#7b5aa6", "#8c8c8c"
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
-    "savefig.dpi": 200,
-    "figure.constrained_layout.use": True,
-}
-
 
 # ---------------------------------------------------------------- gradients.md
 
@@ -327,16 +309,15 @@ def draw_cells(axes: Axes, indices: Tensor, codes: int, half: float) -> None:
     axes.spines[:].set_visible(False)
 
 
-def save(figure: Figure, name: str) -> None:
-    """As a PNG of 256 colours, which is small."""
-    IMAGES.mkdir(exist_ok=True)
-    drawn = io.BytesIO()
-    figure.savefig(drawn)
-    plt.close(figure)
-    Image.open(drawn).convert("RGB").quantize(256).save(IMAGES / f"{name}.png", optimize=True)
-
-
-FIGURES: tuple[Callable[[], None], ...] = (gradients, k_means, commitment, rate, collapse, bottlenecks)
+FIGURES: tuple[Callable[[], None], ...] = (
+    gradients,
+    k_means,
+    commitment,
+    rate,
+    rate_distortion,
+    collapse,
+    bottlenecks,
+)
 
 
 def main() -> None:
