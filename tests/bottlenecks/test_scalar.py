@@ -164,6 +164,8 @@ def test_use_is_counted_alike_in_small_and_large_codebooks(size: int) -> None:
     [
         (FiniteScalarQuantizer, {"levels": (8, 1)}, r"levels are \(8, 1\)"),
         (FiniteScalarQuantizer, {"levels": ()}, r"levels are \(\)"),
+        (FiniteScalarQuantizer, {"levels": (2.5, 5.0)}, r"levels are \(2.5, 5.0\); give each channel an int"),
+        (FiniteScalarQuantizer, {"levels": (8, 5), "groups": (1.0, 1.0)}, r"groups are \(1.0, 1.0\)"),
         (FiniteScalarQuantizer, {"levels": (65537,)}, "65536"),
         (FiniteScalarQuantizer, {"levels": (4,) * 16}, "4294967296 codes; name groups of fewer channels"),
         (FiniteScalarQuantizer, {"levels": (8, 5), "groups": (1,)}, r"groups are \(1,\).* the 2 channels"),

@@ -217,6 +217,34 @@ def test_a_float_that_is_not_finite_is_refused_by_name(part: type[nn.Module], na
         part(**EXAMPLES[part] | {name: number})
 
 
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        pytest.param(part, name, id=f"{part.__name__}-{name}")
+        for part in public_parts(bottlenecks)
+        for name, parameter in inspect.signature(part).parameters.items()
+        if parameter.annotation == "int" and name != "warmup_updates"
+    ],
+)
+@pytest.mark.parametrize("number", [0, -1, 2.5, 3.0, math.nan, "3", None])
+def test_a_count_that_is_none_is_refused_by_name(part: type[nn.Module], name: str, number: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name} (is|are) .*{number}.*; "):
+        part(**EXAMPLES[part] | {name: number})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [ResidualQuantizer, SharedResidualQuantizer, ProjectedQuantizer, CosineSimilarityQuantizer, ProductQuantizer],
+)
+@pytest.mark.parametrize("wrong", [Identity(3), nn.Linear(3, 3), EMAVectorQuantizer, "EMAVectorQuantizer", None])
+def test_what_is_no_quantizer_is_refused_by_name(part: type[nn.Module], wrong: object) -> None:
+    name, value = (
+        ("quantizers", [FiniteScalarQuantizer((3,)), wrong]) if part is ProductQuantizer else ("quantizer", wrong)
+    )
+    with pytest.raises(ValueError, match=rf"^{name}(\[1\])? is .*; (give|use)|without a codebook"):
+        part(**EXAMPLES[part] | {name: value})
+
+
 @PARTS
 def test_a_part_is_built_again_from_its_configuration(part: type[nn.Module]) -> None:
     model = part(**EXAMPLES[part])

@@ -5,12 +5,21 @@ from __future__ import annotations
 
 import math
 
+from vqkit.bottlenecks.base import Quantizer
+
 
 def count(name: str, number: int) -> int:
-    """1 or more."""
-    if not number >= 1:
-        raise ValueError(f"{name} is {number}; give at least 1")
+    """An int, 1 or more."""
+    if not isinstance(number, int) or not number >= 1:
+        raise ValueError(f"{name} is {number}; give an int, at least 1")
     return number
+
+
+def quantizer(name: str, part: Quantizer) -> Quantizer:
+    """A Quantizer."""
+    if not isinstance(part, Quantizer):
+        raise ValueError(f"{name} is {part!r}; give a quantizer, such as EMAVectorQuantizer(64, 512)")
+    return part
 
 
 def weight(name: str, number: float) -> float:

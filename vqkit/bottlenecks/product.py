@@ -9,6 +9,7 @@ from itertools import tee
 import torch
 from torch import Tensor, nn
 
+from vqkit.bottlenecks import arguments
 from vqkit.bottlenecks.base import Latent, Quantizer, to_grid, to_vectors
 from vqkit.bottlenecks.composite import CompositeQuantizer, join_assignments
 
@@ -18,10 +19,12 @@ class ProductQuantizer(CompositeQuantizer):
     each of Q heads, z has K^Q values. The loss is the heads' mean over all channels."""
 
     def __init__(self, quantizers: Sequence[Quantizer]) -> None:
-        """Raises ValueError where there is no quantizer, or one occurs twice."""
+        """Raises ValueError where there is no quantizer, one occurs twice, or something is none."""
         super().__init__()
         if not quantizers:
             raise ValueError("quantizers is empty; a product has at least one head")
+        for number, head in enumerate(quantizers):
+            arguments.quantizer(f"quantizers[{number}]", head)
         if len(set(quantizers)) < len(quantizers):
             raise ValueError("quantizers holds one quantizer twice; give each head its own, such as a copy.deepcopy")
         self.quantizers = nn.ModuleList(quantizers)

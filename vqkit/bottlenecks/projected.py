@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from vqkit.bottlenecks.arguments import count
+from vqkit.bottlenecks import arguments
 from vqkit.bottlenecks.base import Latent, Quantizer, to_grid, to_vectors
 from vqkit.bottlenecks.estimators import StraightThrough
 
@@ -21,7 +21,8 @@ class ProjectedQuantizer(Quantizer):
 
     def __init__(self, quantizer: Quantizer, dim: int) -> None:
         super().__init__()
-        self.quantizer, self.dim, self.codebook_sizes = quantizer, count("dim", dim), quantizer.codebook_sizes
+        self.quantizer, self.dim = arguments.quantizer("quantizer", quantizer), arguments.count("dim", dim)
+        self.codebook_sizes = quantizer.codebook_sizes
         self.down = nn.Linear(dim, quantizer.dim)
         self.up = nn.Linear(quantizer.dim, dim)
 

@@ -26,6 +26,7 @@ from itertools import accumulate, islice, tee
 import torch
 from torch import Tensor, nn
 
+from vqkit.bottlenecks import arguments
 from vqkit.bottlenecks.arguments import between, count
 from vqkit.bottlenecks.base import Latent, Quantizer
 from vqkit.bottlenecks.composite import CompositeQuantizer, join_assignments
@@ -41,6 +42,7 @@ class _Residual(CompositeQuantizer):
         self, quantizer: Quantizer, depth: int, dropout: float = 0.0, estimator: Estimator | None = None
     ) -> None:
         super().__init__()
+        arguments.quantizer("quantizer", quantizer)
         if not (quantizer.straight_through or isinstance(quantizer, ProjectedQuantizer)):
             raise ValueError(
                 f"quantizer is a {type(quantizer).__name__} whose z has a gradient of its own, which a stage cannot "

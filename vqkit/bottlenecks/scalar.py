@@ -36,9 +36,9 @@ class ScalarQuantizer(Quantizer, ABC):
     def __init__(self, levels: Sequence[int], groups: Sequence[int]) -> None:
         super().__init__()
         levels, groups = tuple(levels), tuple(groups)
-        if not levels or not all(2 <= n <= _MOST_LEVELS for n in levels):
-            raise ValueError(f"levels are {levels}; give each channel 2 to {_MOST_LEVELS}")
-        if min(groups) < 1 or sum(groups) != len(levels):
+        if not levels or not all(isinstance(n, int) and 2 <= n <= _MOST_LEVELS for n in levels):
+            raise ValueError(f"levels are {levels}; give each channel an int, 2 to {_MOST_LEVELS}")
+        if not all(isinstance(n, int) and n >= 1 for n in groups) or sum(groups) != len(levels):
             raise ValueError(f"groups are {groups}; they must be counts that add up to the {len(levels)} channels")
         self.dim, self.groups = len(levels), groups
         self.codebook_sizes = tuple(math.prod(book) for book in _split(levels, groups))

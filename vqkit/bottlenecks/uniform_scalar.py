@@ -36,7 +36,7 @@ class UniformScalarQuantizer(ScalarQuantizer):
     def __init__(
         self, dim: int, step: float, levels: int = 255, dead_zone: float = 1.0, commitment_weight: float = 0.25
     ) -> None:
-        if levels % 2 == 0:
+        if count("levels", levels) % 2 == 0:
             raise ValueError(f"levels is {levels}; take an odd number, so that 0 is a level")
         super().__init__((levels,) * count("dim", dim), (1,) * dim)
         self.step, self.levels, self.dead_zone = positive("step", step), levels, between("dead_zone", dead_zone, 1, 2)
