@@ -179,7 +179,7 @@ def nats_a_picture(prior: Prior, indices: Tensor) -> float:
 CODES = 256
 
 
-def long_codes(decay: float = 0.99, revival: float = 0.1) -> VectorQuantizer:
+def long_codes(decay: float = 0.99, revival: float = 0.3) -> VectorQuantizer:
     """With codes that are ten times too long, the same on every call."""
     torch.manual_seed(0)
     quantizer = VectorQuantizer(8, CODES, decay=decay, revival=revival)

@@ -24,7 +24,7 @@ class _Relaxed(SampledQuantizer):
         annealing_updates: int = 10_000,
         kl_weight: float = 0.1,
         decay: float = 0.99,
-        revival: float = 0.1,
+        revival: float = 0.3,
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)
         self.initial_temperature = positive("initial_temperature", initial_temperature)
@@ -84,7 +84,7 @@ class GumbelMaxQuantizer(SampledQuantizer):
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
         decay: float = 0.99,
-        revival: float = 0.1,
+        revival: float = 0.3,
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)

@@ -35,7 +35,7 @@ class ImplicitMLEQuantizer(SampledQuantizer):
         step: float = 3.0,
         kl_weight: float = 0.1,
         decay: float = 0.99,
-        revival: float = 0.1,
+        revival: float = 0.3,
     ) -> None:
         super().__init__(dim, codebook_size, decay, revival)
         self.step = positive("step", step)

@@ -73,7 +73,7 @@ class VectorQuantizer(_NearestCode):
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
         decay: float = 0.99,
-        revival: float = 0.1,
+        revival: float = 0.3,
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=True)
@@ -110,7 +110,7 @@ class EMAVectorQuantizer(_NearestCode):
         codebook_size: int,
         commitment_weight: float = 0.25,
         decay: float = 0.99,
-        revival: float = 0.1,
+        revival: float = 0.3,
         estimator: Estimator | None = None,
     ) -> None:
         super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=False)
