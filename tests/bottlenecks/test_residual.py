@@ -252,7 +252,7 @@ def test_a_step_in_which_no_sample_reaches_the_last_stage_is_survived(
 
 def test_a_shared_codebook_is_updated_once_a_step_and_moves_at_its_end() -> None:
     """Where it moves between the stages of a step, training and evaluation see other codebooks."""
-    quantizer = of_data(SharedResidualQuantizer, 3)
+    quantizer = SharedResidualQuantizer(EMAVectorQuantizer(4, 16, revival=0), 3)
     book, before = quantizer.quantizer.codebook, quantizer.quantizer.codebook.vectors.clone()
     quantizer(torch.randn(2, 4, 9))
     assert torch.equal(book.vectors, before)
