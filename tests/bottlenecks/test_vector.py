@@ -285,9 +285,8 @@ def test_initialisation_of_a_large_codebook_takes_fewer_vectors_a_code(
 
 def candidates(quantizer: Either, *parts: int) -> Tensor:
     """Which of a step's vectors, numbered from 0 and given in forwards of these lengths, codes are revived from."""
-    numbers = torch.arange(float(sum(parts))).expand(1, 2, -1)
-    for part in numbers.split(parts, 2):
-        quantizer(part)
+    for part in torch.arange(float(sum(parts)))[:, None].expand(-1, 2).split(parts):
+        quantizer.codebook.see(part, torch.zeros(len(part), dtype=torch.int64))
     won = quantizer.codebook.collect()
     assert won is not None
     return won.vectors[:, 0]
