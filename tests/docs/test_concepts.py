@@ -356,6 +356,8 @@ def test_the_collapse_that_the_page_tells_is_the_one_that_is_stored() -> None:
         for cell, value in zip(cells, values, strict=True):
             told = cell.strip(" %").replace(",", "")
             assert value == pytest.approx(float(told), abs=0.51 * 10.0 ** -len(told.partition(".")[2]))
+    assert vae["kl_nats_training_prior"] < 0.1 and abs(vae["shuffled_z_nats"]) < 1
+    assert vq_vae["shuffled_z_nats"] > 1000 and vq_vae["nll_nats"] < vae["nll_nats"] - 70
     settings = stored["settings"]
     assert f"{settings['steps']:,} steps of {settings['batch']} pictures" in " ".join(page.split())
 
