@@ -103,8 +103,9 @@ def test_the_doctor_finds_a_healthy_run_well(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_doctor_says_that_a_codebook_collapsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frozen = ["--tokenizer.bottleneck.revival=0", "--tokenizer.bottleneck.decay=0.9999"]
-    ill, text = doctored(tmp_path / "run", capsys, "--tokenizer.bottleneck.codebook_size=32", *frozen)
+    settings = ("dim=16", "codebook_size=32", "revival=0", "commitment_weight=0")
+    adrift = ["--tokenizer.bottleneck=VectorQuantizer", *(f"--tokenizer.bottleneck.{setting}" for setting in settings)]
+    ill, text = doctored(tmp_path / "run", capsys, *adrift)
     assert {"codebook collapse", "norms apart"} <= ill
     assert text.startswith("To be changed") and "raise the bottleneck's revival" in text
 

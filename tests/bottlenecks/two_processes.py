@@ -38,7 +38,7 @@ KINDS: dict[str, Callable[[], Quantizer]] = {
     "vector": lambda: VectorQuantizer(2, 6, decay=0.8, revival=0.2),
     "cosine": lambda: CosineSimilarityQuantizer(EMAVectorQuantizer(2, 6, decay=0.8)),
     "residual": lambda: ResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8), 3),
-    "shared residual": lambda: SharedResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8), 3),
+    "shared residual": lambda: SharedResidualQuantizer(EMAVectorQuantizer(2, 6, decay=0.8, revival=0), 3),
     "sim vector": lambda: SimVectorQuantizer(2, 6),
     "product": lambda: ProductQuantizer([VectorQuantizer(1, 4, decay=0.8), EMAVectorQuantizer(1, 3, decay=0.8)]),
     "index backpropagation": lambda: IndexBackpropagationQuantizer(2, 6),
