@@ -1,7 +1,8 @@
 """Draws the figures of these pages: python docs/concepts/make_figures.py [NAME ...]
 
 The numbers in them are printed, or put into the tables of the page. Most take seconds on one core. What they show is
-computed in experiments.py, or in the module of the page's name.
+computed in experiments.py, or in the module of the page's name; the runs on scenes that three pages share are trained
+when the first of them is drawn, which takes minutes.
 """
 
 # ruff: noqa: T201  it prints
@@ -31,7 +32,10 @@ from experiments import (
     train,
     usage_history,
 )
+from interpolation import interpolation
+from levels import levels
 from matplotlib.axes import Axes
+from pca_to_vqvae import pca_to_vqvae
 from rate_distortion import rate_distortion
 from torch import Tensor
 
@@ -310,6 +314,7 @@ def draw_cells(axes: Axes, indices: Tensor, codes: int, half: float) -> None:
 
 
 FIGURES: tuple[Callable[[], None], ...] = (
+    pca_to_vqvae,
     gradients,
     k_means,
     commitment,
@@ -317,6 +322,8 @@ FIGURES: tuple[Callable[[], None], ...] = (
     rate_distortion,
     collapse,
     bottlenecks,
+    levels,
+    interpolation,
 )
 
 

@@ -1,0 +1,76 @@
+"""What levels.md shows: pictures with more and more of their levels, and what each level costs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from drawing import fill, markdown, picture_rows, save, store
+from scenes import held_out, run
+from torch import Tensor
+
+from vqkit.evaluation import Distortion
+
+MODELS = {
+    "VQ-VAE-2": "two levels",
+    "VQ-VAE-2, level dropout": "two levels, level dropout",
+    "scales": "residual scales, level dropout",
+}
+
+
+def level_by_level(name: str, x: Tensor) -> list[Tensor]:
+    """Reconstructions uint8 of x by the first level, the first two, and so on to all. A model that was not trained for
+    it refuses that, for the reason that is shown here, so it is told that it was."""
+    model = run(name).tokenizer
+    model.level_dropout = model.level_dropout or 0.1
+    return [run(name).reconstruct(x, levels=count) for count in model.prefixes]
+
+
+def measure(pictures: int = 1000) -> dict[str, dict[str, Any]]:
+    """PSNR in dB by number of levels, of up to so many pictures; and the bits of each level's tokens under three
+    priors, the last of which not every run has."""
+    x, measured = held_out(pictures), {}
+    for name in MODELS:
+        psnr = []
+        for x_hat in level_by_level(name, x):
+            distortion = Distortion(run(name).tokenizer.signal)
+            distortion.add(x, x_hat)
+            psnr.append(distortion.measured().numbers["psnr"])
+        layout, found = run(name).layout, run(name).evaluation["validation"]
+        tokens = torch.tensor(layout.tokens) / math.log(2)
+        nats = {
+            "nominal": [math.log(size) for (size,) in layout.codebook_sizes],
+            "unigram": found["unigram_nats_per_token_of_levels"],
+            "transformer": found.get("nats_per_token_of_levels"),
+        }
+        bits = {prior: (tokens * torch.tensor(each)).tolist() for prior, each in nats.items() if each}
+        measured[name] = {"grids": found["grids"], "psnr": psnr, "bits": bits}
+    return measured
+
+
+def table(measured: dict[str, dict[str, Any]]) -> str:
+    """A row a level: PSNR with it and all coarser ones, and its bits."""
+    priors, rows = ("nominal", "unigram", "transformer"), []
+    for name, found in measured.items():
+        for number, (grid, psnr) in enumerate(zip(found["grids"], found["psnr"], strict=True)):
+            bits = [f"{found['bits'][prior][number]:.0f}" if prior in found["bits"] else "" for prior in priors]
+            rows.append([MODELS[name], "x".join(map(str, grid)), f"{psnr:.1f}", *bits])
+        totals = [f"{sum(found['bits'][prior]):.0f}" if prior in found["bits"] else "" for prior in priors]
+        rows.append(["", "all", "", *totals])
+    return markdown(["layout", "level", "PSNR up to it, dB", "nominal bits", "unigram", "transformer"], rows)
+
+
+def levels() -> None:
+    """Held-out scenes, and what is left of them with each number of levels."""
+    x = held_out(10)
+    rows = {"original": x}
+    for name in MODELS:
+        grids = run(name).layout.grids
+        for number, x_hat in enumerate(level_by_level(name, x)):
+            grid = "x".join(map(str, grids[number]))
+            rows[f"{MODELS[name]}:\n{'+ ' * (number > 0)}{grid}".replace(", ", ",\n")] = x_hat
+    save(picture_rows(rows), "levels", dpi=150)
+    measured = measure()
+    store("levels", measured)
+    fill("levels", table(measured))

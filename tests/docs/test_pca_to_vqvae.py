@@ -1,0 +1,55 @@
+"""What docs/concepts/pca_to_vqvae.md states of its runs on scenes and, once it is stored, of benchmarks/families.py."""
+
+from __future__ import annotations
+
+import pytest
+from drawing import BENCHMARKS, HERE, MEASURED, stored
+from pca_to_vqvae import COLUMNS, DATA, families_table, scenes_table
+
+PAGE = (HERE / "pca_to_vqvae.md").read_text()
+STORED = stored(MEASURED / "pca_to_vqvae.json")
+FAMILIES = BENCHMARKS / "families.json"
+
+
+def test_the_table_of_scenes_is_what_is_stored() -> None:
+    assert scenes_table(STORED) in PAGE
+
+
+@pytest.mark.skipif(not FAMILIES.exists(), reason="benchmarks/families.py has not stored its result yet")
+def test_the_table_of_real_pictures_is_what_is_stored() -> None:
+    assert families_table(stored(FAMILIES)) in PAGE
+
+
+def test_the_table_of_real_pictures_has_a_row_a_model_and_leaves_out_what_a_model_has_not() -> None:
+    cell = {key: 1234.5678 for key, _ in COLUMNS.values()}
+    families = {data: {"PCA": {**cell, "nominal_bits": None}, "VQ-VAE": cell} for data in DATA}
+    _, _, pca, vq_vae, *_ = families_table(families).splitlines()
+    assert pca == "| Fashion-MNIST | PCA | 1,234.56780 | 1,234.57 |  | 1,235 | 1,234.568 | 1,234.568 |"
+    assert vq_vae.count("1,235") == 2
+
+
+def test_nets_trained_so_shortly_are_still_behind_the_best_linear_code() -> None:
+    assert STORED["AE"]["psnr"] < STORED["PCA"]["psnr"] - 1
+
+
+def test_from_points_to_distributions_to_codes_the_error_hardly_changes_and_the_rate_falls() -> None:
+    ae, vae, vq_vae = (STORED[name] for name in ("AE", "VAE", "VQ-VAE"))
+    assert ae["psnr"] > vae["psnr"] > vq_vae["psnr"] > ae["psnr"] - 0.5
+    assert ae["training prior"] is None
+    bits = vae["training prior"], vq_vae["training prior"], vq_vae["transformer"]
+    assert "none, then {:.0f} bits, then {:.0f}, and {:.0f}\nonce".format(*bits) in PAGE
+
+
+def test_two_codes_a_position_are_nearer_at_twice_the_nominal_rate() -> None:
+    one, two = STORED["VQ-VAE"], STORED["residual VQ"]
+    assert two["psnr"] > one["psnr"]
+    assert two["training prior"] == pytest.approx(2 * one["training prior"])
+
+
+def test_narrower_nets_of_two_levels_are_still_behind_one() -> None:
+    assert STORED["VQ-VAE-2"]["psnr"] < STORED["VQ-VAE"]["psnr"]
+
+
+def test_a_learned_prior_halves_the_rate_or_better() -> None:
+    for name in ("VQ-VAE", "VQ-VAE-2"):
+        assert STORED[name]["transformer"] < 0.5 * STORED[name]["unigram"]
