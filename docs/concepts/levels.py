@@ -29,7 +29,7 @@ def level_by_level(name: str, x: Tensor) -> list[Tensor]:
 
 def measure(pictures: int = 1000) -> dict[str, dict[str, Any]]:
     """PSNR in dB by number of levels, of up to so many pictures; and the bits of each level's tokens under three
-    priors, the last of which not every run has."""
+    priors."""
     x, measured = held_out(pictures), {}
     for name in MODELS:
         psnr = []
@@ -42,22 +42,22 @@ def measure(pictures: int = 1000) -> dict[str, dict[str, Any]]:
         nats = {
             "nominal": [math.log(size) for (size,) in layout.codebook_sizes],
             "unigram": found["unigram_nats_per_token_of_levels"],
-            "transformer": found.get("nats_per_token_of_levels"),
+            "transformer": found["nats_per_token_of_levels"],
         }
-        bits = {prior: (tokens * torch.tensor(each)).tolist() for prior, each in nats.items() if each}
+        bits = {prior: (tokens * torch.tensor(each)).tolist() for prior, each in nats.items()}
         measured[name] = {"grids": found["grids"], "psnr": psnr, "bits": bits}
     return measured
 
 
 def table(measured: dict[str, dict[str, Any]]) -> str:
     """A row a level: PSNR with it and all coarser ones, and its bits."""
-    priors, rows = ("nominal", "unigram", "transformer"), []
+    rows = []
     for name, found in measured.items():
+        of_priors = list(found["bits"].values())
         for number, (grid, psnr) in enumerate(zip(found["grids"], found["psnr"], strict=True)):
-            bits = [f"{found['bits'][prior][number]:.0f}" if prior in found["bits"] else "" for prior in priors]
+            bits = [f"{of_levels[number]:.0f}" for of_levels in of_priors]
             rows.append([MODELS[name], "x".join(map(str, grid)), f"{psnr:.1f}", *bits])
-        totals = [f"{sum(found['bits'][prior]):.0f}" if prior in found["bits"] else "" for prior in priors]
-        rows.append(["", "all", "", *totals])
+        rows.append(["", "all", "", *(f"{sum(of_levels):.0f}" for of_levels in of_priors)])
     return markdown(["layout", "level", "PSNR up to it, dB", "nominal bits", "unigram", "transformer"], rows)
 
 

@@ -61,11 +61,11 @@ def measure() -> dict[str, dict[str, float | None]]:
 
 def pca_to_vqvae() -> None:
     """A row of reconstructions a model, and rows of samples."""
-    x, measured = held_out(11), measure()
+    x, measured = held_out(10), measure()
     rows = {"original": x}
     rows |= {f"{name}\n{measured[name]['psnr']:.1f} dB": run(name).reconstruct(x) for name in MODELS}
-    rows |= {f"{name},\ndrawn": run(name).sample(11) for name in MODELS if run(name).can_sample}
-    save(picture_rows(rows), "pca_to_vqvae", dpi=150)
+    rows |= {f"{name},\ndrawn": run(name).sample(10) for name in MODELS if run(name).can_sample}
+    save(picture_rows(rows), "pca_to_vqvae", dpi=105)
     store("pca_to_vqvae", measured)
     fill("pca_to_vqvae", scenes_table(measured))
     if (path := BENCHMARKS / "families.json").exists():

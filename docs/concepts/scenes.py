@@ -1,6 +1,6 @@
 """The runs on drawn scenes that the pages of pictures show: one network, and what stands between its halves differs.
 
-`run(NAME)` trains one, or opens it where it was trained: runs/concepts/NAME, a minute or two each on two cores.
+`run(NAME)` trains one, or opens it where it was trained: runs/concepts/NAME, up to a minute and a half each on one core.
 """
 
 from __future__ import annotations
@@ -50,23 +50,18 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
 CONTINUOUS = ("PCA", "AE", "VAE")
 
 
-WITH_PRIOR = ("VQ-VAE", "VQ-VAE-2")
-
-
 @cache
 def run(name: str) -> Run:
-    """Trained and evaluated, and with a prior if it is one of `WITH_PRIOR`."""
+    """Trained, with a prior where there are tokens, and evaluated."""
     out = RUNS / name.lower().replace(", ", "-").replace(" ", "-")
     tokenizer = TOKENIZERS[name]
     tokenizer = {**tokenizer, "init_args": {**tokenizer["init_args"], "likelihood": part("Gaussian", scale=0.1)}}
     prior = None if name in CONTINUOUS else part("TransformerPrior", width=64, depth=3, heads=4)
-    stages = ["tokenizer", "evaluation"] if prior is None else ["tokenizer", "tokens", "evaluation"]
-    if name in WITH_PRIOR:
-        stages.insert(2, "prior")
-    if not (out / "evaluation.json").exists():
+    if not (out / "report" / "index.html").exists():
         changes = {"modality.init_args": {"size": 32}, "tokenizer": tokenizer, "prior": prior}
-        training = {"training": TRAINING, "prior_training": PRIOR_TRAINING}
-        pipeline.train("image", data=SOURCE, out=out, stages=stages, **training, **changes)
+        pipeline.train(
+            "image", data=SOURCE, out=out, training=TRAINING, prior_training=PRIOR_TRAINING, bar=False, **changes
+        )
     return Run(out)
 
 
