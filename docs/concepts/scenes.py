@@ -1,6 +1,6 @@
 """The runs on drawn scenes that the pages of pictures show: one network, and what stands between its halves differs.
 
-`run(NAME)` trains one, or opens it where it was trained: runs/concepts/NAME, up to a minute and a half each on one core.
+`run(NAME)` trains one, or opens it where it was trained: runs/concepts/NAME, at most 90 s each on one core.
 """
 
 from __future__ import annotations
