@@ -10,7 +10,7 @@ from drawing import fill, markdown, picture_rows, save, store
 from scenes import held_out, run
 from torch import Tensor
 
-from vqkit.evaluation import Distortion
+from vqkit.evaluation import Fidelity
 
 MODELS = {
     "VQ-VAE-2": "two levels",
@@ -34,9 +34,9 @@ def measure(pictures: int = 1000) -> dict[str, dict[str, Any]]:
     for name in MODELS:
         psnr = []
         for x_hat in level_by_level(name, x):
-            distortion = Distortion(run(name).tokenizer.signal)
-            distortion.add(x, x_hat)
-            psnr.append(distortion.measured().numbers["psnr"])
+            fidelity = Fidelity(run(name).tokenizer.signal)
+            fidelity.add(x, x_hat)
+            psnr.append(fidelity.measured().numbers["psnr"])
         layout, found = run(name).layout, run(name).evaluation["validation"]
         tokens = torch.tensor(layout.tokens) / math.log(2)
         nats = {
