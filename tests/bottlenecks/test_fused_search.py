@@ -85,21 +85,22 @@ def test_close_codes_are_left_to_the_portable_search(programs: int, monkeypatch:
 
 def test_a_bias_is_added_to_the_squared_distance() -> None:
     z, codebook = torch.randint(-8, 9, (200, 4)).float(), torch.randint(-8, 9, (100, 4)).float()
-    check(z, codebook, torch.randint(0, 200, (100,)).float())
-    check(z, codebook, -codebook.double().square().sum(1))
+    assert check(z, codebook, torch.randint(0, 200, (100,)).float()).any()
+    check(z, codebook, -codebook.double().square().sum(1))  # leaves the inner products, which tie
 
 
 @pytest.mark.parametrize("large", [1e15, torch.inf])
 def test_a_large_bias_forbids_a_code_and_no_other(large: float) -> None:
     bias = torch.zeros(100)
     bias[::3] = large
-    check(torch.randn(30, 8), torch.randn(100, 8), bias)
+    assert not check(torch.randn(30, 8), torch.randn(100, 8), bias).any()  # the bound is of the largest offset
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-20, 1e15])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, in the interpreter
 def test_any_size_of_numbers(size: float) -> None:
-    check(torch.randn(30, 5) * size, torch.randn(70, 5) * size)
+    proven = check(torch.randn(30, 5) * size, torch.randn(70, 5) * size)
+    assert proven.all() if size > 1 else not proven.any()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
