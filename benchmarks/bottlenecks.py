@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import fmean
 
-from cifar10_cells import EMA, SHORT, Cell, Cells, options
+from cifar10_cells import Cell, Cells, options
 
 from vqkit.bottlenecks import (
     BinarySphericalQuantizer,
     Bottleneck,
     CosineSimilarityQuantizer,
+    EMAVectorQuantizer,
     FiniteScalarQuantizer,
     GaussianBottleneck,
     GumbelMaxQuantizer,
@@ -45,30 +46,28 @@ DIM = 32  # of those that do not say how many they want
 MEMBERS: dict[str, Callable[[], Bottleneck]] = {
     "Identity": lambda: Identity(DIM),
     "GaussianBottleneck": lambda: GaussianBottleneck(DIM),
-    "VectorQuantizer": lambda: VectorQuantizer(DIM, 512, **SHORT),
-    "EMAVectorQuantizer": lambda: EMA(DIM, 512),
-    "EMAVectorQuantizer+RotationTrick": lambda: EMA(DIM, 512, estimator=RotationTrick()),
-    "CosineSimilarityQuantizer": lambda: CosineSimilarityQuantizer(EMA(DIM, 512)),
-    "ProjectedQuantizer": lambda: ProjectedQuantizer(EMA(8, 512), DIM),
+    "VectorQuantizer": lambda: VectorQuantizer(DIM, 512),
+    "EMAVectorQuantizer": lambda: EMAVectorQuantizer(DIM, 512),
+    "EMAVectorQuantizer+RotationTrick": lambda: EMAVectorQuantizer(DIM, 512, estimator=RotationTrick()),
+    "CosineSimilarityQuantizer": lambda: CosineSimilarityQuantizer(EMAVectorQuantizer(DIM, 512)),
+    "ProjectedQuantizer": lambda: ProjectedQuantizer(EMAVectorQuantizer(8, 512), DIM),
     "SimVectorQuantizer": lambda: SimVectorQuantizer(2, 512, commitment_weight=1.0),
-    "ProductQuantizer": lambda: ProductQuantizer([EMA(DIM // 2, 32), EMA(DIM // 2, 16)]),
-    "ResidualQuantizer": lambda: ResidualQuantizer(EMA(DIM, 8), depth=3),
-    "SharedResidualQuantizer": lambda: SharedResidualQuantizer(EMA(DIM, 8), depth=3),
+    "ProductQuantizer": lambda: ProductQuantizer([EMAVectorQuantizer(DIM // 2, 32), EMAVectorQuantizer(DIM // 2, 16)]),
+    "ResidualQuantizer": lambda: ResidualQuantizer(EMAVectorQuantizer(DIM, 8), depth=3),
+    "SharedResidualQuantizer": lambda: SharedResidualQuantizer(EMAVectorQuantizer(DIM, 8), depth=3),
     "FiniteScalarQuantizer": lambda: FiniteScalarQuantizer((8, 8, 8)),
     "LookupFreeQuantizer": lambda: LookupFreeQuantizer(9),
     "BinarySphericalQuantizer": lambda: BinarySphericalQuantizer(9),
     "UniformScalarQuantizer": lambda: UniformScalarQuantizer(4, step=0.3, levels=5),  # 9.3 bits: levels are odd
     "IndexBackpropagationQuantizer": lambda: CosineSimilarityQuantizer(
-        IndexBackpropagationQuantizer(8, 512, **SHORT)  # on a sphere, as the longest codes would win otherwise
+        IndexBackpropagationQuantizer(8, 512)  # on a sphere, as the longest codes would win otherwise
     ),
-    "GumbelSoftmaxQuantizer": lambda: GumbelSoftmaxQuantizer(
-        DIM, 512, annealing_updates=STEPS, kl_weight=0.01, **SHORT
-    ),
+    "GumbelSoftmaxQuantizer": lambda: GumbelSoftmaxQuantizer(DIM, 512, annealing_updates=STEPS, kl_weight=0.01),
     "StraightThroughGumbelQuantizer": lambda: StraightThroughGumbelQuantizer(
-        DIM, 512, annealing_updates=STEPS, kl_weight=0.01, **SHORT
+        DIM, 512, annealing_updates=STEPS, kl_weight=0.01
     ),
-    "GumbelMaxQuantizer": lambda: GumbelMaxQuantizer(DIM, 512, temperature=0.1, **SHORT),
-    "ImplicitMLEQuantizer": lambda: ImplicitMLEQuantizer(8, 512, kl_weight=0.01, **SHORT),
+    "GumbelMaxQuantizer": lambda: GumbelMaxQuantizer(DIM, 512, temperature=0.1),
+    "ImplicitMLEQuantizer": lambda: ImplicitMLEQuantizer(8, 512, kl_weight=0.01),
 }
 
 

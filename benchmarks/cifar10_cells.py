@@ -8,7 +8,6 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from machine import machine
 
 from vqkit.autoencoders import Autoencoder, Convolutional
-from vqkit.bottlenecks import Bottleneck, EMAVectorQuantizer, Quantizer, SharedResidualQuantizer
+from vqkit.bottlenecks import Bottleneck, Quantizer, SharedResidualQuantizer
 from vqkit.checkpoint import config_of
 from vqkit.data import open_dataset, open_source, shuffled, spread, sweep
 from vqkit.evaluation import CodebookHealth, Fidelity, Rate, perplexity, usage
@@ -30,10 +29,6 @@ from vqkit.training.metrics import read_rows
 WIDTH, BATCH, LEARNING_RATE, SEED = 64, 128, 2e-3, 0
 COUNTED = 5000  # train pictures whose tokens the unigram is of
 READ = 250  # pictures a batch where nothing is trained
-
-# Training is short: counts follow its last 30 steps or so, and a code that wins less than 0.3 of the mean is re-drawn.
-SHORT = {"decay": 0.97, "revival": 0.3}
-EMA = partial(EMAVectorQuantizer, **SHORT)
 
 Cell = dict[str, Any]
 

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from cifar10_cells import EMA, SHORT, Cells, options
+from cifar10_cells import Cells, options
 
 from vqkit.bottlenecks import (
     CosineSimilarityQuantizer,
+    EMAVectorQuantizer,
     GumbelMaxQuantizer,
     GumbelSoftmaxQuantizer,
     ImplicitMLEQuantizer,
@@ -45,27 +46,31 @@ class Member(NamedTuple):
 
 
 MEMBERS = {
-    "VectorQuantizer": Member(16_384, lambda k: VectorQuantizer(16, k, **SHORT)),
-    "EMAVectorQuantizer": Member(65_536, lambda k: EMA(8, k)),
-    "CosineSimilarityQuantizer": Member(65_536, lambda k: CosineSimilarityQuantizer(EMA(8, k))),
-    "ProjectedQuantizer": Member(65_536, lambda k: ProjectedQuantizer(CosineSimilarityQuantizer(EMA(8, k)), 64)),
+    "VectorQuantizer": Member(16_384, lambda k: VectorQuantizer(16, k)),
+    "EMAVectorQuantizer": Member(65_536, lambda k: EMAVectorQuantizer(8, k)),
+    "CosineSimilarityQuantizer": Member(65_536, lambda k: CosineSimilarityQuantizer(EMAVectorQuantizer(8, k))),
+    "ProjectedQuantizer": Member(
+        65_536, lambda k: ProjectedQuantizer(CosineSimilarityQuantizer(EMAVectorQuantizer(8, k)), 64)
+    ),
     "SimVectorQuantizer": Member(16_384, lambda k: SimVectorQuantizer(2, k, commitment_weight=1.0)),
-    "ProductQuantizer": Member(16_384, lambda k: ProductQuantizer([EMA(8, k), EMA(8, k)])),
-    "ResidualQuantizer": Member(16_384, lambda k: ResidualQuantizer(EMA(16, k), depth=2)),
-    "SharedResidualQuantizer": Member(16_384, lambda k: SharedResidualQuantizer(EMA(16, k), depth=2)),
+    "ProductQuantizer": Member(
+        16_384, lambda k: ProductQuantizer([EMAVectorQuantizer(8, k), EMAVectorQuantizer(8, k)])
+    ),
+    "ResidualQuantizer": Member(16_384, lambda k: ResidualQuantizer(EMAVectorQuantizer(16, k), depth=2)),
+    "SharedResidualQuantizer": Member(16_384, lambda k: SharedResidualQuantizer(EMAVectorQuantizer(16, k), depth=2)),
     # These weigh every vector against every code: memory and time go with the product. Index backpropagation chooses by
     # the inner product, which the longest codes would win; on a sphere all are equally long, and revival serves it too.
     "IndexBackpropagationQuantizer": Member(
-        1024, lambda k: CosineSimilarityQuantizer(IndexBackpropagationQuantizer(8, k, **SHORT))
+        1024, lambda k: CosineSimilarityQuantizer(IndexBackpropagationQuantizer(8, k))
     ),
     "GumbelSoftmaxQuantizer": Member(
-        1024, lambda k: GumbelSoftmaxQuantizer(16, k, annealing_updates=STEPS, kl_weight=0.01, **SHORT)
+        1024, lambda k: GumbelSoftmaxQuantizer(16, k, annealing_updates=STEPS, kl_weight=0.01)
     ),
     "StraightThroughGumbelQuantizer": Member(
-        1024, lambda k: StraightThroughGumbelQuantizer(16, k, annealing_updates=STEPS, kl_weight=0.01, **SHORT)
+        1024, lambda k: StraightThroughGumbelQuantizer(16, k, annealing_updates=STEPS, kl_weight=0.01)
     ),
-    "GumbelMaxQuantizer": Member(1024, lambda k: GumbelMaxQuantizer(16, k, temperature=0.1, **SHORT)),
-    "ImplicitMLEQuantizer": Member(1024, lambda k: ImplicitMLEQuantizer(8, k, kl_weight=0.01, **SHORT)),
+    "GumbelMaxQuantizer": Member(1024, lambda k: GumbelMaxQuantizer(16, k, temperature=0.1)),
+    "ImplicitMLEQuantizer": Member(1024, lambda k: ImplicitMLEQuantizer(8, k, kl_weight=0.01)),
 }
 
 
