@@ -47,6 +47,7 @@ def sample(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    guidance: float = 1.0,
     seed: int = 0,
 ) -> Told:
     """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
@@ -59,13 +60,14 @@ def sample(
         temperature: below 1 for the likely, 0 for the likeliest at each position.
         top_k: draw among the k likeliest codes only.
         top_p: draw among the likeliest codes that make up this probability only.
+        guidance: above 1 for samples more typical of their class, and more alike; only of a prior that knows classes.
         seed: of the draws.
     """
     from vqkit.run import Run
 
     loaded = Run(run)
     loaded.check_samples_path(out)  # before the work, not after it
-    loaded.save_samples(loaded.sample(n, label, temperature, top_k, top_p, seed), out)
+    loaded.save_samples(loaded.sample(n, label, temperature, top_k, top_p, guidance, seed), out)
     return Told({"samples": out, "n": n}, f"{n} samples in {out}")
 
 

@@ -58,16 +58,24 @@ def labels(layout: Layout, batch: int = BATCH) -> Side:
     return {"label": torch.arange(batch) % layout.classes} if layout.classes else {}
 
 
-def steps(prior: Prior, indices: Indices, side: Side, known: Indices | None = None) -> list[Step]:
+def steps(
+    prior: Prior, indices: Indices, side: Side, known: Indices | None = None, guidance: float = 1.0
+) -> list[Step]:
     """The steps of the walk that is sent `indices`."""
     found: list[Step] = []
 
     def choose(step: Step) -> Tensor:
         found.append(step)
-        return indices[step.level].flatten(1)[:, step.positions]
+        return at(indices, step)
 
-    drive(prior.walk(prior.layout, len(indices[0]), side, known=known), choose)
+    drive(prior.walk(prior.layout, len(indices[0]), side, known=known, guidance=guidance), choose)
     return found
+
+
+def at(indices: Indices, step: Step) -> Tensor:
+    """What stands at a step's positions, [B, n]."""
+    level = indices[step.level].flatten(1)
+    return level.gather(1, step.positions.expand(len(level), -1))
 
 
 @pytest.fixture(
@@ -109,10 +117,11 @@ def test_logits_are_of_each_codebooks_alphabet(prior: Prior) -> None:
     for step in steps(prior, random_indices(prior.layout), labels(prior.layout)):
         sizes = torch.tensor(prior.layout.codebook_sizes[step.level])
         cells = prior.layout.tokens[step.level] // len(sizes)
-        assert step.logits.dtype == torch.float32 and step.logits.shape[1] == len(step.positions)
-        inside = torch.arange(step.logits.shape[2]) < sizes[step.positions // cells][:, None]
+        assert step.logits.dtype == torch.float32 and step.logits.shape[1] == step.positions.shape[1]
+        alphabets = sizes[step.positions // cells]
+        inside = torch.arange(step.logits.shape[2]) < alphabets[..., None]
         assert torch.equal(step.logits > -torch.inf, inside.expand_as(step.logits))
-        assert torch.equal(inside.sum(1), sizes[step.positions // cells])  # no symbol is out of reach
+        assert torch.equal(inside.sum(-1), alphabets)  # no symbol is out of reach
         torch.testing.assert_close(step.logits.softmax(-1).sum(-1), torch.ones(step.logits.shape[:2]))
 
 
@@ -123,10 +132,13 @@ def test_each_unknown_position_is_yielded_once(prior: Prior) -> None:
         assert [step.level for step in walked] == sorted(step.level for step in walked)
         for number, level in enumerate(indices):
             yielded = torch.cat(
-                [torch.zeros(0, dtype=torch.int64)] + [s.positions for s in walked if s.level == number]
+                [torch.zeros(BATCH, 0, dtype=torch.int64)]
+                + [s.positions.expand(BATCH, -1) for s in walked if s.level == number],
+                1,
             )
             wanted = torch.ones_like(level[0]) > 0 if known is None else known[number][0] < 0
-            assert torch.equal(yielded.sort()[0], wanted.flatten().nonzero()[:, 0])
+            for positions in yielded:
+                assert torch.equal(positions.sort()[0], wanted.flatten().nonzero()[:, 0])
 
 
 def some_known(indices: Indices) -> Indices:
@@ -139,9 +151,9 @@ def test_known_symbols_condition_the_rest(prior: Prior) -> None:
     indices, side = random_indices(prior.layout), labels(prior.layout)
     log_prob = prior.log_prob(indices, side)
     for step in steps(prior, indices, side, some_known(indices)):
-        symbols = indices[step.level].flatten(1)[:, step.positions]
-        nats = step.logits.log_softmax(-1).expand(BATCH, -1, -1).gather(-1, symbols[..., None])[..., 0]
-        torch.testing.assert_close(nats, log_prob[step.level].flatten(1)[:, step.positions], atol=1e-4, rtol=0)
+        log_p = step.logits.log_softmax(-1).expand(BATCH, -1, -1)
+        nats = log_p.gather(-1, at(indices, step)[..., None])[..., 0]
+        torch.testing.assert_close(nats, at(log_prob, step), atol=1e-4, rtol=0)
 
 
 def test_a_sample_keeps_what_is_known(prior: Prior) -> None:
@@ -155,6 +167,24 @@ def test_a_sample_keeps_what_is_known(prior: Prior) -> None:
     everything = random_indices(prior.layout)
     kept = sample(prior, prior.layout, BATCH, labels(prior.layout), known=everything)
     assert all(map(torch.equal, kept, everything))
+
+
+def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_class(prior: Prior) -> None:
+    layout, indices, side = prior.layout, random_indices(prior.layout), labels(prior.layout)
+    if isinstance(prior, UniformPrior | UnigramPrior) or not layout.classes:
+        with pytest.raises(ValueError, match="leave guidance out"):
+            sample(prior, layout, BATCH, side, guidance=2.0)
+        return
+    told, none = steps(prior, indices, side), steps(prior, indices, {})
+    guided = steps(prior, indices, side, guidance=2.5)
+    for at_none, at_class, step in zip(none, told, guided, strict=True):
+        wanted = at_none.logits + 2.5 * (at_class.logits - at_none.logits)
+        torch.testing.assert_close(step.logits.log_softmax(-1), wanted.log_softmax(-1), atol=1e-4, rtol=0)
+    for scale in (-1.0, torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="guidance is"):
+            sample(prior, layout, BATCH, side, guidance=scale)
+    with pytest.raises(ValueError, match="no label to guide to"):
+        sample(prior, layout, BATCH, {}, guidance=2.0)
 
 
 def test_a_seed_repeats_a_sample(prior: Prior) -> None:

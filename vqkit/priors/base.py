@@ -14,8 +14,8 @@ from vqkit.signal import Indices, Layout, Side
 class Step(NamedTuple):
     """One step of a walk: the next positions of one level and the logits of their symbols.
 
-    `positions` [n] int64 index the level's flattened [Q, *grid]; `logits` [B or 1, n, K] are float32, -inf beyond the
-    alphabet of a position's codebook. The walk is sent the symbols [B, n] int64 there.
+    `positions` [B or 1, n] int64 index the level's flattened [Q, *grid]; `logits` [B or 1, n, K] are float32, -inf
+    beyond the alphabet of a position's codebook. The walk is sent the symbols [B, n] int64 there.
     """
 
     level: int
@@ -55,9 +55,11 @@ class Prior(nn.Module, ABC):
         side: Side,
         context: Tensor | None = None,
         known: Indices | None = None,
+        guidance: float = 1.0,
     ) -> Walk:
         """Yields every unknown position exactly once, coarse to fine, and is sent the symbols there.
 
         `layout` may have other grids than the prior was trained on where the prior allows it. `known` is shaped like
-        the indices, -1 where a symbol is not known; known symbols condition the rest and are never yielded.
+        the indices, -1 where a symbol is not known; known symbols condition the rest and are never yielded. `guidance`
+        is the scale of `Guidance`, for sampling.
         """

@@ -30,11 +30,15 @@ def look_up(tables: Sequence[Tensor], indices: Indices) -> Indices:
     return tuple(nats)
 
 
-def walk_tables(tables: Sequence[Tensor], layout: Layout, batch: int, known: Indices | None) -> Walk:
+def walk_tables(
+    tables: Sequence[Tensor], layout: Layout, batch: int, known: Indices | None, guidance: float = 1.0
+) -> Walk:
     """Many positions a step, since none depends on another; their logits serve a batch of any size."""
+    if guidance != 1:
+        raise ValueError(f"guidance is {guidance} and independent symbols know no class; leave guidance out")
     tokens = known_tokens(known, layout, batch, tables[0].device)
     for level, (table, part) in enumerate(zip(tables, torch.split(tokens, list(layout.tokens), 1), strict=True)):
         cells = part.shape[1] // len(table)
         for positions in torch.split((part[0] < 0).nonzero()[:, 0], _STEP):
             if len(positions):
-                yield Step(level, positions, table[positions // cells][None])
+                yield Step(level, positions[None], table[positions // cells][None])

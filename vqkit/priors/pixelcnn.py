@@ -14,6 +14,7 @@ from vqkit.nn.conv import conv
 from vqkit.nn.incremental import Incremental
 from vqkit.nn.pyramid import resize
 from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import (
     check_indices,
     check_layout,
@@ -126,25 +127,33 @@ class PixelCNN(Prior):
 
     @torch.no_grad()
     def walk(
-        self, layout: Layout, batch: int, side: Side, context: Tensor | None = None, known: Indices | None = None
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
     ) -> Walk:
         """One symbol a step. Symbols known before a position condition it; those known behind it cannot."""
         check_walk(layout, self.layout, any_grid=self._any_grid)
         (grid,), device = layout.grids, device_of(self)
-        symbols = known_tokens(known, layout, batch, device).view(batch, -1, math.prod(grid)).clone()
+        guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
+        both = len(guide.classes)
+        symbols = guide.both(known_tokens(known, layout, batch, device)).view(both, -1, math.prod(grid)).clone()
         unknown = (symbols[0] < 0).tolist()
         wanted = [cell for cell, column in enumerate(zip(*unknown, strict=True)) if any(column)]
-        positions = torch.arange(symbols[0].numel(), device=device).view(*symbols[0].shape, 1)
+        positions = torch.arange(symbols[0].numel(), device=device).view(*symbols[0].shape, 1, 1)
         with torch.autocast(device.type, enabled=False):
-            condition = self._condition(self._classes(side, batch), context, grid)
-        features_after, first_rows = Incremental(self.net, batch, grid, condition), self.rows.tolist()
-        here = torch.zeros(batch, self.width, device=device)  # the summed embeddings of a position's symbols so far
+            condition = self._condition(guide.classes, None if context is None else guide.both(context), grid)
+        features_after, first_rows = Incremental(self.net, both, grid, condition), self.rows.tolist()
+        here = torch.zeros(both, self.width, device=device)  # the summed embeddings of a position's symbols so far
         for cell in range(wanted[-1] + 1 if wanted else 0):
             features, here = features_after(here), torch.zeros_like(here)
             for q, first_row in enumerate(first_rows):
                 if unknown[q][cell]:
-                    sent = yield Step(0, positions[q, cell], self._logits(q, features, here)[:, None])
-                    symbols[:, q, cell] = sent[:, 0]
+                    sent = yield Step(0, positions[q, cell], guide(self._logits(q, features, here))[:, None])
+                    symbols[:, q, cell] = guide.both(sent[:, 0])
                 here = here + self.embedding(symbols[:, q, cell] + first_row)
 
     @property

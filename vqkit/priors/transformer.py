@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqkit.nn.attention import Block, rotations
 from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import (
     check_indices,
     check_layout,
@@ -101,21 +102,31 @@ class TransformerPrior(Prior):
 
     @torch.no_grad()
     def walk(
-        self, layout: Layout, batch: int, side: Side, context: Tensor | None = None, known: Indices | None = None
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
     ) -> Walk:
         """One position a step. Symbols known before a position condition it; those known behind it cannot."""
         check_walk(layout, self.layout)
         _refuse(context)
         tokens = known_tokens(known, layout, batch, device_of(self))
-        inputs = self._inputs(tokens, self._starts(side, batch))  # rows of unknown symbols are set before they are read
-        cache = self.position.new_empty(self.depth, 2, batch, self.heads, tokens.shape[1], self.width // self.heads)
+        guide = Guidance(guidance, self._starts(side, batch), self.layout, self.label_dropout)
+        # Rows of unknown symbols are set before they are read.
+        inputs = self._inputs(guide.both(tokens), guide.classes)
+        keys = (len(inputs), self.heads, tokens.shape[1], self.width // self.heads)
+        cache = self.position.new_empty(self.depth, 2, *keys)
         unknown, fed = (tokens[0] < 0).tolist(), 0
         for span, head in zip(self._spans, self.outputs, strict=True):
             for t in range(span.start, span.stop):
                 if unknown[t]:
-                    logits = self._logits(inputs[:, fed : t + 1], head, cache, fed)
-                    symbols = yield Step(span.level, self.rows.new_tensor([t - span.level_start]), logits)
-                    inputs[:, t + 1 : t + 2] = symbols + self.rows[t]  # behind the last position, a slice of nothing
+                    logits = guide(self._logits(inputs[:, fed : t + 1], head, cache, fed))
+                    symbols = yield Step(span.level, self.rows.new_tensor([[t - span.level_start]]), logits)
+                    # Behind the last position, a slice of nothing.
+                    inputs[:, t + 1 : t + 2] = guide.both(symbols) + self.rows[t]
                     fed = t + 1
 
     def _logits(self, inputs: Tensor, head: nn.Module, cache: Tensor, past: int) -> Tensor:

@@ -39,7 +39,13 @@ class UniformPrior(Prior):
         return look_up(self._tables(), indices)
 
     def walk(
-        self, layout: Layout, batch: int, side: Side, context: Tensor | None = None, known: Indices | None = None
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
     ) -> Walk:
         check_walk(layout, self.layout, any_grid=True)
-        return walk_tables(self._tables(), layout, batch, known)
+        return walk_tables(self._tables(), layout, batch, known, guidance)

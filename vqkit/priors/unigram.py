@@ -54,7 +54,13 @@ class UnigramPrior(Prior):
         return look_up(self._tables(), indices)
 
     def walk(
-        self, layout: Layout, batch: int, side: Side, context: Tensor | None = None, known: Indices | None = None
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
     ) -> Walk:
         check_walk(layout, self.layout, any_grid=True)
-        return walk_tables(self._tables(), layout, batch, known)
+        return walk_tables(self._tables(), layout, batch, known, guidance)

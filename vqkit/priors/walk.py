@@ -33,6 +33,7 @@ def sample(
     *,
     context: Tensor | None = None,
     known: Indices | None = None,
+    guidance: float = 1.0,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -42,6 +43,7 @@ def sample(
 
     Args:
         known: symbols that are kept, -1 where one is to be drawn.
+        guidance: how far to go from what is likely in general to what the label makes likely; see `Guidance`.
         temperature: divides the logits; 0 takes the most probable symbol.
         top_k: draw among this many most probable symbols only.
         top_p: and among the fewest that hold this share of the probability, after temperature and top_k.
@@ -60,10 +62,10 @@ def sample(
             symbols = step.logits.argmax(-1).expand(batch, -1)
         else:
             symbols = draw(truncate(step.logits / temperature, top_k, top_p), batch, generator)
-        levels[step.level][:, step.positions] = symbols
+        levels[step.level].scatter_(1, step.positions.expand(batch, -1), symbols)
         return symbols
 
-    drive(prior.walk(layout, batch, side, context, known), choose)
+    drive(prior.walk(layout, batch, side, context, known, guidance), choose)
     return unflatten(tokens, layout)
 
 
@@ -79,9 +81,10 @@ def score(prior: Prior, indices: Indices, side: Side, context: Tensor | None = N
     nats = [torch.zeros_like(level, dtype=torch.float32) for level in levels]
 
     def choose(step: Step) -> Tensor:
-        symbols = levels[step.level][:, step.positions]
-        log_p = step.logits.log_softmax(-1).expand(len(symbols), -1, -1)
-        nats[step.level][:, step.positions] = log_p.gather(-1, symbols[..., None])[..., 0]
+        positions = step.positions.expand(len(indices[0]), -1)
+        symbols = levels[step.level].gather(1, positions)
+        log_p = step.logits.log_softmax(-1).expand(*symbols.shape, -1)
+        nats[step.level].scatter_(1, positions, log_p.gather(-1, symbols[..., None])[..., 0])
         return symbols
 
     drive(prior.walk(layout, len(levels[0]), side, context), choose)

@@ -147,6 +147,7 @@ class Run:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
+        guidance: float = 1.0,
         seed: int = 0,
     ) -> Tensor:
         """Draws [n, C, *grid] native values: tokens from the prior, then decoded. Where there are none, the latent is
@@ -155,7 +156,7 @@ class Run:
         `label` is a class by name or number; without one, a labelled prior or decoder draws the classes in turn.
         """
         prior = self.prior if self.tokenizer.discrete else None
-        return draw(self.tokenizer, prior, n, self.labels(n, label), temperature, top_k, top_p, seed)
+        return draw(self.tokenizer, prior, n, self.labels(n, label), temperature, top_k, top_p, guidance, seed)
 
     @property
     def can_sample(self) -> bool:

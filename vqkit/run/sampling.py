@@ -20,6 +20,7 @@ def draw(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    guidance: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
     """[n, C, *grid] native values on the CPU: tokens drawn from `prior`, decoded. Without one, z is drawn from the
@@ -33,8 +34,10 @@ def draw(
         raise ValueError(f"n is {n}; draw at least one sample")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
-    if prior is None and (temperature, top_k, top_p) != (1.0, None, None):
-        raise ValueError("temperature, top_k and top_p are for drawing codes, which this model lacks; leave them out")
+    if prior is None and (temperature, top_k, top_p, guidance) != (1.0, None, None, 1.0):
+        raise ValueError(
+            "temperature, top_k, top_p and guidance are for drawing codes, which this model lacks; leave them out"
+        )
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for start in range(0, n, _BATCH):
@@ -51,6 +54,7 @@ def draw(
                 temperature=temperature,
                 top_k=top_k,
                 top_p=top_p,
+                guidance=guidance,
                 generator=generator,
             )
             x_hat = tokenizer.render(indices, side, generator)
