@@ -179,7 +179,7 @@ def test_it_refuses_a_wrong_label_or_context(side: Side, given: Tensor | None, s
 
 
 def test_it_refuses_a_context_that_it_was_not_made_for() -> None:
-    with pytest.raises(ValueError, match="leave the context out"):
+    with pytest.raises(ValueError, match="takes no context; leave it out"):
         small(context_channels=0).log_prob((symbols(),), SIDE, context())
 
 

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.nn.causal import CausalNet
-from vqkit.nn.conv import conv
 from vqkit.nn.incremental import Incremental
-from vqkit.nn.pyramid import resize
 from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import (
     check_indices,
@@ -96,8 +95,6 @@ class PixelCNN(Prior):
         check_shares(dropout=dropout, label_dropout=label_dropout)
         if len(check_layout(layout).grids) > 1:
             raise ValueError(f"a PixelCNN is over one level, not {len(layout.grids)}; give each level one of its own")
-        if context_channels < 0:
-            raise ValueError(f"context_channels is {context_channels}; give 0 for no context, or how many it has")
         (grid,), (sizes,) = layout.grids, layout.codebook_sizes
         self.layout, self.width, self.depth, self.kernel_size = layout, width, depth, kernel_size
         self.attention_every, self.heads, self.context_channels = attention_every, heads, context_channels
@@ -108,7 +105,7 @@ class PixelCNN(Prior):
         self.embedding = nn.Embedding(sum(sizes), width)  # the symbols of every codebook in turn
         self.register_buffer("rows", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.classes = nn.Embedding(layout.classes + 1, width) if layout.classes else None  # the last one: no class
-        self.context = conv(len(grid), context_channels, width, 1) if context_channels else None
+        self.context = Context(len(grid), context_channels, width)
         self.outputs = nn.ModuleList(Head(width, size, first=q == 0) for q, size in enumerate(sizes))
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
@@ -196,15 +193,6 @@ class PixelCNN(Prior):
         parts = []
         if self.classes is not None:
             parts.append(self.classes(classes).view(len(classes), self.width, *(1,) * len(grid)))
-        if self.context is not None:
-            parts.append(self.context(resize(self._checked(context, len(classes)), grid)))
-        elif context is not None:
-            raise ValueError("this PixelCNN has no context_channels; leave the context out, or make one that has them")
+        if (said := self.context(context, len(classes), grid)) is not None:
+            parts.append(said)
         return sum(parts) if parts else None
-
-    def _checked(self, context: Tensor | None, batch: int) -> Tensor:
-        dims, shape = len(self.layout.grids[0]), None if context is None else list(context.shape)
-        if context is None or context.ndim != 2 + dims or context.shape[:2] != (batch, self.context_channels):
-            wanted = f"[{batch}, {self.context_channels}] and {dims} grid dimensions"
-            raise ValueError(f"the context is {shape}; give this PixelCNN one of {wanted}")
-        return context.to(self.embedding.weight.dtype)
