@@ -60,7 +60,7 @@ MEMBERS: dict[str, Callable[[], Bottleneck]] = {
     "BinarySphericalQuantizer": lambda: BinarySphericalQuantizer(9),
     "UniformScalarQuantizer": lambda: UniformScalarQuantizer(4, step=0.3, levels=5),  # 9.3 bits: levels are odd
     "IndexBackpropagationQuantizer": lambda: CosineSimilarityQuantizer(
-        IndexBackpropagationQuantizer(8, 512)  # on a sphere, as the longest codes would win otherwise
+        IndexBackpropagationQuantizer(8, 512, revival=0.3)  # on a sphere, as the longest codes would win otherwise
     ),
     "GumbelSoftmaxQuantizer": lambda: GumbelSoftmaxQuantizer(DIM, 512, annealing_updates=STEPS, kl_weight=0.01),
     "StraightThroughGumbelQuantizer": lambda: StraightThroughGumbelQuantizer(

@@ -61,7 +61,7 @@ MEMBERS = {
     # These weigh every vector against every code: memory and time go with the product. Index backpropagation chooses by
     # the inner product, which the longest codes would win; on a sphere all are equally long, and revival serves it too.
     "IndexBackpropagationQuantizer": Member(
-        1024, lambda k: CosineSimilarityQuantizer(IndexBackpropagationQuantizer(8, k))
+        1024, lambda k: CosineSimilarityQuantizer(IndexBackpropagationQuantizer(8, k, revival=0.3))
     ),
     "GumbelSoftmaxQuantizer": Member(
         1024, lambda k: GumbelSoftmaxQuantizer(16, k, annealing_updates=STEPS, kl_weight=0.01)
