@@ -60,7 +60,7 @@ from vqkit.likelihoods import (
     Scored,
 )
 from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
-from vqkit.priors import PixelCNN, TransformerPrior, UniformPrior, UnigramPrior
+from vqkit.priors import PixelCNN, TransformerPrior, UniformPrior, UnigramPrior, WaveNet
 from vqkit.signal import Layout, Signal
 
 SIGNAL = Signal(2, (8, 12), -1.0, 3.0, None, ("a", "b"))
@@ -172,6 +172,10 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     UniformPrior: {"layout": LAYOUT},
     UnigramPrior: {"layout": LAYOUT, "smoothing": 0.5},
+    WaveNet: {
+        "layout": Layout(((3, 4),), ((5, 3),), 2), "width": 16, "depth": 3, "cycle": 2, "context_channels": 3,
+        "dropout": 0.2, "label_dropout": 0.3,
+    },
 }  # fmt: skip
 
 

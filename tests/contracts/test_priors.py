@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from vqkit.checkpoint import build, config_of
-from vqkit.priors import PixelCNN, Prior, Step, TransformerPrior, UniformPrior, UnigramPrior, drive, sample, score
+from vqkit.priors import (
+    PixelCNN,
+    Prior,
+    Step,
+    TransformerPrior,
+    UniformPrior,
+    UnigramPrior,
+    WaveNet,
+    drive,
+    sample,
+    score,
+)
 from vqkit.signal import Indices, Layout, Side
 
 LAYOUTS = {
@@ -28,8 +39,9 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2)),
     "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2)),
     "pixelsnail": lambda layout: shaken(PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2)),
+    "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),
 }
-ONE_LEVEL = {"pixelcnn", "pixelsnail"}
+ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet"}
 BATCH = 3
 
 

@@ -10,3 +10,4 @@ from vqkit.priors.unigram import UnigramPrior as UnigramPrior
 from vqkit.priors.walk import drive as drive
 from vqkit.priors.walk import sample as sample
 from vqkit.priors.walk import score as score
+from vqkit.priors.wavenet import WaveNet as WaveNet
