@@ -1,10 +1,10 @@
-"""Sampling from a PixelCNN: the walk, which computes each position once, beside a pass over the grid for each position.
+"""Sampling in raster order: the walk, which computes each position once, beside a pass over the grid for each position.
 
     python benchmarks/sampling_speed.py
 
-A batch of 16, one thread, float32, codebooks of 512, networks of about a million parameters as they are constructed.
-The loop over whole passes takes so long that only a few of its steps are timed: each costs the same. Drawing is part
-of both. Writes benchmarks/results/sampling_speed.json.
+A batch of 16, one thread, float32, codebooks of 512, networks of about a million parameters as they are constructed;
+the WaveNet sees 8,191 positions back, so all of its sequence. The loop over whole passes takes so long that only a few
+of its steps are timed: each costs the same. Drawing is part of both. Writes benchmarks/results/sampling_speed.json.
 """
 
 from __future__ import annotations
@@ -12,21 +12,28 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from machine import machine
 
-from vqkit.priors import PixelCNN, sample
+from vqkit.priors import PixelCNN, WaveNet, sample
 from vqkit.priors.draw import draw
+from vqkit.priors.raster import RasterPrior
 from vqkit.signal import Layout
 
-GRIDS = [(8, 8), (16, 16), (32, 32)]
 BATCH, ROUNDS, NAIVE_STEPS = 16, 3, 4
-PRIORS = {"PixelCNN": {}, "PixelSNAIL": {"attention_every": 5}}
+SQUARES: list[tuple[int, ...]] = [(8, 8), (16, 16), (32, 32)]
+PRIORS: dict[str, tuple[Callable[[Layout], RasterPrior], list[tuple[int, ...]]]] = {
+    "PixelCNN": (partial(PixelCNN, width=72), SQUARES),
+    "PixelSNAIL": (partial(PixelCNN, width=72, attention_every=5), SQUARES),
+    "WaveNet": (partial(WaveNet, width=80, depth=24, cycle=12), [(256,), (1024,), (4096,)]),
+}
 
 
-def walked(prior: PixelCNN) -> float:
+def walked(prior: RasterPrior) -> float:
     """Seconds a sample of the batch."""
     start = time.perf_counter()
     sample(prior, prior.layout, BATCH, {})
@@ -34,7 +41,7 @@ def walked(prior: PixelCNN) -> float:
 
 
 @torch.no_grad()
-def naive(prior: PixelCNN) -> float:
+def naive(prior: RasterPrior) -> float:
     """Seconds that the loop would take over all positions."""
     (grid,) = prior.layout.grids
     symbols = torch.zeros(BATCH, *grid, dtype=torch.int64)
@@ -49,15 +56,15 @@ def naive(prior: PixelCNN) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     rows = {}
-    for name, changes in PRIORS.items():
-        for grid in GRIDS:
+    for name, (make, grids) in PRIORS.items():
+        for grid in grids:
             torch.manual_seed(0)
-            prior = PixelCNN(Layout((grid,), ((512,),)), width=72, **changes).eval()
+            prior = make(Layout((grid,), ((512,),))).eval()
             prior.to(memory_format=torch.channels_last)
             seconds = [(walked(prior), naive(prior)) for _ in range(ROUNDS + 1)][1:]  # the first round warms up
             walk, loop = (statistics.median(column) for column in zip(*seconds, strict=True))
             tokens = BATCH * prior.layout.tokens[0]
-            rows[f"{name} {grid[0]}x{grid[1]}"] = row = {
+            rows[f"{name} {'x'.join(map(str, grid))}"] = row = {
                 "parameters": sum(p.numel() for p in prior.parameters()),
                 "tokens_per_second": round(tokens / walk),
                 "naive_tokens_per_second": round(tokens / loop),
