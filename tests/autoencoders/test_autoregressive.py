@@ -23,7 +23,7 @@ from vqkit.autoencoders.autoregressive import value_layout
 from vqkit.bottlenecks import Bottleneck, EMAVectorQuantizer, GaussianBottleneck
 from vqkit.likelihoods import Gaussian
 from vqkit.nn import ConvDecoder
-from vqkit.priors import PixelCNN, Prior, TransformerPrior
+from vqkit.priors import PixelCNN, Prior, TransformerPrior, WaveNet
 from vqkit.signal import Batch, Layout, Signal
 
 COLOUR = Signal(2, (4, 4), -1.0, 3.0, 5, ("cat", "dog"))  # levels from -1
@@ -39,11 +39,13 @@ def shaken(decoder: nn.Module) -> nn.Module:
     return decoder
 
 
-def decoder_of(signal: Signal, dropout: float = 0.0) -> AutoregressiveDecoder:
+def decoder_of(
+    signal: Signal, dropout: float = 0.0, kind: type[PixelCNN | WaveNet] = PixelCNN
+) -> AutoregressiveDecoder:
     torch.manual_seed(0)
     dims = len(signal.grid)
     net, mean = (ConvDecoder(3, outputs, 4, 0, dims=dims) for outputs in (6, signal.channels))
-    prior = PixelCNN(value_layout(signal), 8, 2, context_channels=6, dropout=dropout)
+    prior = kind(value_layout(signal), 8, 2, context_channels=6, dropout=dropout)
     decoder = AutoregressiveDecoder(signal, net, prior, FeedForwardDecoder(signal, mean, Gaussian()))
     return shaken(decoder)  # type: ignore[return-value]
 
@@ -62,9 +64,10 @@ def autoencoder(
     [Signal(1, (3,), 0.0, 2.0, 3), Signal(2, (1, 2), -1.0, 1.0, 3), Signal(1, (2, 1, 2), 5.0, 7.0, 3)],
     ids=lambda signal: f"{len(signal.grid)}d",
 )
+@pytest.mark.parametrize("kind", [PixelCNN, WaveNet])
 @torch.no_grad()
-def test_the_probabilities_of_all_samples_sum_to_one(signal: Signal) -> None:
-    decoder, low = decoder_of(signal), int(signal.low)
+def test_the_probabilities_of_all_samples_sum_to_one(signal: Signal, kind: type[PixelCNN | WaveNet]) -> None:
+    decoder, low = decoder_of(signal, kind=kind), int(signal.low)
     x = torch.tensor(list(product(range(low, low + 3), repeat=signal.dims))).view(-1, signal.channels, *signal.grid)
     for z in torch.randn(2, 3, *signal.grid):
         p = (-decoder.nll(x, z.expand(len(x), *z.shape), {}).double()).exp()

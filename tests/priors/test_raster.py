@@ -21,8 +21,8 @@ LAYOUTS = {
 }
 SIDE = {"label": torch.tensor([1, 2])}
 
-
-MEMBERS: dict[str, Callable[..., RasterPrior]] = {  # what each sees holds the whole of the grids above
+Make = Callable[..., RasterPrior]
+MEMBERS: dict[str, Make] = {  # what each sees holds the whole of the grids above
     "pixelcnn": partial(PixelCNN, depth=4),
     "pixelsnail": partial(PixelCNN, depth=4, attention_every=2, heads=2),
     "wavenet": partial(WaveNet, depth=4, cycle=4),
@@ -30,11 +30,11 @@ MEMBERS: dict[str, Callable[..., RasterPrior]] = {  # what each sees holds the w
 
 
 @pytest.fixture(params=MEMBERS)
-def make(request: pytest.FixtureRequest) -> Callable[..., RasterPrior]:
+def make(request: pytest.FixtureRequest) -> Make:
     return MEMBERS[request.param]
 
 
-def small(make: Callable[..., RasterPrior], layout: Layout = LAYOUTS[2], **changes: Any) -> RasterPrior:
+def small(make: Make, layout: Layout = LAYOUTS[2], **changes: Any) -> RasterPrior:
     torch.manual_seed(0)
     prior = make(layout, **{"width": 12, "context_channels": 2, **changes})
     for parameter in prior.parameters():
@@ -57,7 +57,7 @@ def in_order(levels: tuple[Tensor, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("dims", LAYOUTS)
-def test_a_later_symbol_changes_no_earlier_probability(make: Callable[..., RasterPrior], dims: int) -> None:
+def test_a_later_symbol_changes_no_earlier_probability(make: Make, dims: int) -> None:
     layout = LAYOUTS[dims]
     prior, x, c = small(make, layout), symbols(layout), context(layout)
     before = in_order(prior.log_prob((x,), SIDE, c))
@@ -72,7 +72,7 @@ def test_a_later_symbol_changes_no_earlier_probability(make: Callable[..., Raste
 
 
 @pytest.mark.parametrize("dims", LAYOUTS)
-def test_log_prob_is_the_score_of_the_walk_with_a_context(make: Callable[..., RasterPrior], dims: int) -> None:
+def test_log_prob_is_the_score_of_the_walk_with_a_context(make: Make, dims: int) -> None:
     layout = LAYOUTS[dims]
     prior, x, c = small(make, layout), symbols(layout), context(layout)
     (nats,) = prior.log_prob((x,), SIDE, c)
@@ -81,7 +81,7 @@ def test_log_prob_is_the_score_of_the_walk_with_a_context(make: Callable[..., Ra
     torch.testing.assert_close(nats[1:], alone, atol=1e-5, rtol=0)
 
 
-def test_a_walk_yields_the_codebooks_of_a_position_in_turn(make: Callable[..., RasterPrior]) -> None:
+def test_a_walk_yields_the_codebooks_of_a_position_in_turn(make: Make) -> None:
     walk, found = small(make).walk(LAYOUTS[2], 2, SIDE, context()), []
     step = next(walk)
     while step is not None:
@@ -93,7 +93,7 @@ def test_a_walk_yields_the_codebooks_of_a_position_in_turn(make: Callable[..., R
     assert found == [q * 9 + cell for cell in range(9) for q in range(3)]
 
 
-def test_precision_is_float32_whatever_the_caller_trains_in(make: Callable[..., RasterPrior]) -> None:
+def test_precision_is_float32_whatever_the_caller_trains_in(make: Make) -> None:
     prior, x, c = small(make), symbols(), context()
     nats = prior.log_prob((x,), SIDE, c)[0]
     with torch.autocast("cpu", torch.bfloat16):
@@ -103,20 +103,20 @@ def test_precision_is_float32_whatever_the_caller_trains_in(make: Callable[..., 
 
 
 @pytest.mark.parametrize("dims", LAYOUTS)
-def test_every_parameter_is_trained(make: Callable[..., RasterPrior], dims: int) -> None:
+def test_every_parameter_is_trained(make: Make, dims: int) -> None:
     prior = small(make, LAYOUTS[dims])
     prior.loss((symbols(LAYOUTS[dims]),), SIDE, context(LAYOUTS[dims])).backward()
     for name, parameter in prior.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
-def test_it_starts_out_uniform(make: Callable[..., RasterPrior]) -> None:
+def test_it_starts_out_uniform(make: Make) -> None:
     prior = make(LAYOUTS[2], width=8)
     nats = prior.log_prob((symbols(),), {})[0]
     torch.testing.assert_close(nats, -torch.tensor([5.0, 3, 4]).log().view(1, 3, 1, 1).expand_as(nats))
 
 
-def test_label_and_context_change_the_distribution(make: Callable[..., RasterPrior]) -> None:
+def test_label_and_context_change_the_distribution(make: Make) -> None:
     prior, x, c = small(make), symbols(batch=1), context(batch=1)
     rows = [in_order(prior.log_prob((x,), {"label": torch.tensor([label])}, c)) for label in range(3)]
     rows += [in_order(prior.log_prob((x,), {}, c)), in_order(prior.log_prob((x,), {}, c + 1))]
@@ -125,9 +125,7 @@ def test_label_and_context_change_the_distribution(make: Callable[..., RasterPri
 
 
 @pytest.mark.parametrize("grid", [(6, 6), (1, 1), (2, 3)])
-def test_a_context_of_another_grid_is_brought_to_the_levels(
-    make: Callable[..., RasterPrior], grid: tuple[int, int]
-) -> None:
+def test_a_context_of_another_grid_is_brought_to_the_levels(make: Make, grid: tuple[int, int]) -> None:
     prior, x = small(make), symbols()
     constant = torch.randn(2, 2, 1, 1)
     nats = prior.log_prob((x,), SIDE, constant.expand(2, 2, *grid))[0]
@@ -135,7 +133,7 @@ def test_a_context_of_another_grid_is_brought_to_the_levels(
 
 
 @pytest.mark.parametrize("make", [MEMBERS["pixelcnn"], MEMBERS["wavenet"]], ids=["pixelcnn", "wavenet"])
-def test_the_grid_may_be_any_and_larger_than_in_training(make: Callable[..., RasterPrior]) -> None:
+def test_the_grid_may_be_any_and_larger_than_in_training(make: Make) -> None:
     prior, x, c = small(make), torch.randint(3, (2, 3, 2, 7)), torch.randn(2, 2, 2, 7)
     torch.testing.assert_close(prior.log_prob((x,), SIDE, c), score(prior, (x,), SIDE, c), atol=1e-4, rtol=0)
     assert sample(prior, LAYOUTS[2]._replace(grids=((2, 7),)), 2, SIDE, context=c)[0].shape == x.shape
@@ -149,7 +147,7 @@ def test_with_attention_the_grid_is_that_of_training() -> None:
         prior.log_prob((x,), SIDE, c)
 
 
-def test_labels_and_outputs_are_dropped_in_training_only(make: Callable[..., RasterPrior]) -> None:
+def test_labels_and_outputs_are_dropped_in_training_only(make: Make) -> None:
     x, c = symbols(batch=24), context(batch=24)
     side = {"label": torch.arange(3).repeat(8)}
     for changes in ({"label_dropout": 0.5}, {"dropout": 0.3, "label_dropout": 0.0}):
@@ -171,7 +169,7 @@ def test_labels_and_outputs_are_dropped_in_training_only(make: Callable[..., Ras
         ({"label_dropout": -0.1}, "label_dropout is -0.1"),
     ],
 )
-def test_it_refuses_what_cannot_be_built(make: Callable[..., RasterPrior], changes: dict[str, Any], says: str) -> None:
+def test_it_refuses_what_cannot_be_built(make: Make, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make(**{"layout": LAYOUTS[2], "width": 12, **changes})
 
@@ -187,21 +185,19 @@ def test_it_refuses_what_cannot_be_built(make: Callable[..., RasterPrior], chang
         (SIDE, torch.zeros(2, 2, 9), "2 grid dimensions"),
     ],
 )
-def test_it_refuses_a_wrong_label_or_context(
-    make: Callable[..., RasterPrior], side: Side, given: Tensor | None, says: str
-) -> None:
+def test_it_refuses_a_wrong_label_or_context(make: Make, side: Side, given: Tensor | None, says: str) -> None:
     prior = small(make, label_dropout=0.0)
     for method in (prior.loss, prior.log_prob, lambda i, s, c: score(prior, i, s, c)):
         with pytest.raises(ValueError, match=says):
             method((symbols(),), side, given)
 
 
-def test_it_refuses_a_context_that_it_was_not_made_for(make: Callable[..., RasterPrior]) -> None:
+def test_it_refuses_a_context_that_it_was_not_made_for(make: Make) -> None:
     with pytest.raises(ValueError, match="takes no context; leave it out"):
         small(make, context_channels=0).log_prob((symbols(),), SIDE, context())
 
 
-def test_it_learns_class_context_and_order_and_samples_them(make: Callable[..., RasterPrior]) -> None:
+def test_it_learns_class_context_and_order_and_samples_them(make: Make) -> None:
     """The first codebook has class c and 3 - c in turn, the second says where the context is above zero."""
     torch.manual_seed(0)
     layout = Layout(((2, 4),), ((4, 2),), 4)
