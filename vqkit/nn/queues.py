@@ -2,8 +2,8 @@
 WaveNet, Paine et al. 2016, https://arxiv.org/abs/1611.09482).
 
 Each layer has a queue of its last inputs, as many as its dilation: the one that goes out is what its earlier tap sees
-now. What the queues and the condition give is therefore known before a step begins, and is one batched product for all
-layers; one after the other they only take what has just been found.
+now. What the queues and the condition give is therefore known when a step begins, and is one batched product for all
+layers; what is left for each layer in its turn is the later tap.
 """
 
 from __future__ import annotations

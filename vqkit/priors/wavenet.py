@@ -13,7 +13,7 @@ from vqkit.signal import Layout
 class WaveNet(RasterPrior):
     """Each symbol given those before it in one long sequence, by dilated causal convolutions with gated units, residual
     and skip connections (van den Oord et al. 2016, https://arxiv.org/abs/1609.03499). Dilations double from layer to
-    layer and start again after `cycle` of them, so that depth / cycle x 2^cycle positions are seen.
+    layer and start again after `cycle` of them, so that about depth / cycle x 2^cycle positions are seen.
 
     A grid of several dimensions is one sequence, row after row, and may be any of as many dimensions. A step of `walk`
     costs the same however long the sequence (`nn.queues`).
