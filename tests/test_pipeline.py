@@ -342,6 +342,26 @@ def test_a_prior_with_nothing_to_train_is_a_run_too(
     assert "take a prior that is trained, such as TransformerPrior" in capsys.readouterr().out
 
 
+def test_a_prior_a_level_is_a_run_that_says_what_each_level_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [{"class_path": "PixelCNN", "init_args": {"width": 8, "depth": 1, "context_channels": c}} for c in (0, 4)]
+    keys = {key: value for key, value in TINY.items() if not key.startswith("prior.")} | {
+        "tokenizer.halvings": [2, 1],
+        "prior": {"class_path": "Stack", "init_args": {"priors": parts, "width": 8}},
+    }
+    run = vqkit.train("digits", out=tmp_path / "run", **keys)
+    assert [type(part).__name__ for part in run.prior.priors] == ["PixelCNN", "PixelCNN"]
+    for split in ("train", "validation"):
+        numbers = run.evaluation[split]
+        coarse, fine = numbers["nats_per_token_of_levels"]
+        assert (4 * coarse + 16 * fine) / 20 == pytest.approx(numbers["nats_per_token"])
+    assert cli.main(["evaluate", str(run.folder), "--samples=9"]) == 0
+    assert capsys.readouterr().out.count("level 2, 4 × 4") == 2  # under the prior and the unigram
+    threes = vqkit.load(run.folder).sample(2, label=3, seed=1, guidance=2.0)
+    assert threes.shape == (2, 1, 8, 8) and torch.equal(threes, run.sample(2, label="3", seed=1, guidance=2.0))
+
+
 def test_a_run_that_is_made_again_without_tokens_keeps_none(tmp_path: Path) -> None:
     vqkit.train("digits", out=tmp_path / "run", stages=["tokenizer", "tokens", "prior"], **TINY)
     run = vqkit.train("digits", out=tmp_path / "run", overwrite=True, **bottleneck("GaussianBottleneck"))

@@ -60,7 +60,7 @@ from vqkit.likelihoods import (
     Scored,
 )
 from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
-from vqkit.priors import PixelCNN, TransformerPrior, UniformPrior, UnigramPrior, WaveNet
+from vqkit.priors import PixelCNN, Stack, TransformerPrior, UniformPrior, UnigramPrior, WaveNet
 from vqkit.signal import Layout, Signal
 
 SIGNAL = Signal(2, (8, 12), -1.0, 3.0, None, ("a", "b"))
@@ -166,6 +166,14 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     PixelCNN: {
         "layout": Layout(((3, 4),), ((5, 3),), 2), "width": 16, "depth": 2, "kernel_size": 5, "attention_every": 1,
         "heads": 2, "context_channels": 3, "dropout": 0.2, "label_dropout": 0.3,
+    },
+    Stack: {
+        "layout": LAYOUT,
+        "priors": [
+            PixelCNN(Layout(LAYOUT.grids[:1], LAYOUT.codebook_sizes[:1], 2), 8, 1, context_channels=2),
+            PixelCNN(Layout(LAYOUT.grids[1:], LAYOUT.codebook_sizes[1:], 2), 8, 1, context_channels=3),
+        ],
+        "width": 4, "residual_layers": 1, "context_channels": 3,
     },
     TransformerPrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,

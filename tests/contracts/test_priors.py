@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from vqkit.checkpoint import build, config_of
 from vqkit.priors import (
     PixelCNN,
     Prior,
+    Stack,
     Step,
     TransformerPrior,
     UniformPrior,
@@ -40,6 +42,7 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2)),
     "pixelsnail": lambda layout: shaken(PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2)),
     "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),
+    "stack": lambda layout: shaken(Stack(layout, parts(layout), width=8, residual_layers=1)),
 }
 ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet"}
 BATCH = 3
@@ -51,6 +54,12 @@ def shaken(prior: Prior) -> Prior:
     for parameter in prior.parameters():
         parameter.data += 0.15 * torch.randn(parameter.shape, generator=generator)
     return prior.eval()
+
+
+def parts(layout: Layout) -> list[Callable[[Layout], Prior]]:
+    """Of a stack: a small PixelCNN a level."""
+    channels = [0, *(4 for _ in layout.grids[1:])]
+    return [partial(PixelCNN, width=8, depth=2, context_channels=c) for c in channels]
 
 
 def counted(prior: UnigramPrior) -> Prior:

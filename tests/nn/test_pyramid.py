@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vqkit.nn import AreaPyramid, ConvEncoder, Pyramid, area, linear
-from vqkit.nn.pyramid import resize
+from vqkit.nn.pyramid import nearest, resize
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -46,3 +46,9 @@ def test_resizing_takes_means_where_nothing_grows_and_lines_elsewhere() -> None:
     x = torch.randn(2, 3, 4, 6)
     assert torch.equal(resize(x, (2, 6)), area(x, (2, 6))) and torch.equal(resize(x, (8, 3)), linear(x, (8, 3)))
     assert resize(x, (4, 6)) is x
+
+
+def test_the_nearest_is_repeated_where_the_grid_is_finer() -> None:
+    x = torch.randn(2, 3, 2, 3)
+    assert torch.equal(nearest(x, (4, 9)), x.repeat_interleave(2, 2).repeat_interleave(3, 3))
+    assert torch.equal(nearest(x, (3, 1)), x[:, :, [0, 1, 1], 1:2]) and nearest(x, (2, 3)) is x

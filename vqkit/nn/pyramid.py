@@ -51,6 +51,11 @@ def linear(x: Tensor, grid: tuple[int, ...]) -> Tensor:
     return x if x.shape[2:] == grid else F.interpolate(x, grid, mode=mode)
 
 
+def nearest(x: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """x [B, C, *any] -> at each position what is nearest to it, [B, C, *grid]: where that is finer, repetition."""
+    return x if x.shape[2:] == grid else F.interpolate(x, grid, mode="nearest-exact")
+
+
 def resize(x: Tensor, grid: tuple[int, ...]) -> Tensor:
     """x [B, C, *any] -> [B, C, *grid]: means over areas where no axis becomes longer, else linear interpolation."""
     return area(x, grid) if all(a >= b for a, b in zip(x.shape[2:], grid, strict=True)) else linear(x, grid)

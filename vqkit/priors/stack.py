@@ -1,0 +1,139 @@
+"""A prior over several levels, made of one a level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.priors.base import Prior, Walk
+from vqkit.priors.inputs import check_indices, check_layout, check_walk, device_of, known_tokens, unflatten
+from vqkit.priors.level_context import LevelContext
+from vqkit.signal import Indices, Layout, Side
+
+
+class Stack(Prior):
+    """p(level 0) p(level 1 | level 0) p(level 2 | levels 0 and 1) ..., each by a prior of any kind over that level
+    alone (VQ-VAE-2, Razavi et al. 2019, https://arxiv.org/abs/1906.00446).
+
+    A level's prior is told of the coarser levels by its context, which a `LevelContext` of its own makes of them. The
+    grids may be any where every one of the priors allows that.
+
+    Args:
+        layout: `classes` above 0 makes every level conditional on the `label` of `side`.
+        priors: one a level, coarse to fine: a prior over that level alone, or what makes one of its layout. All but the
+            first take a context, of as many channels as each likes (`context_channels`).
+        width: channels of the nets that make the contexts.
+        residual_layers: of these nets, each 3 wide.
+        context_channels: C above 0 makes every level conditional on an outer `context` [B, C, *any grid] too, and then
+            the first prior takes a context as well.
+
+    Raises ValueError where priors and levels do not fit each other, and in every method where one of the priors does.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        priors: Sequence[Callable[[Layout], Prior]],
+        width: int = 64,
+        residual_layers: int = 2,
+        context_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layout, self.width, self.residual_layers = check_layout(layout), width, residual_layers
+        self.context_channels = context_channels
+        for name, value, least in (("width", width, 1), ("residual_layers", residual_layers, 0)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+        if len(priors) != len(layout.grids):
+            raise ValueError(
+                f"there are {len(priors)} priors for {len(layout.grids)} levels; give one a level, coarse to fine"
+            )
+        dims, self.priors, self.contexts = len(layout.grids[0]), nn.ModuleList(), nn.ModuleList()
+        for level, given in enumerate(priors):
+            own, coarser = _part(layout, level, level + 1), _part(layout, 0, level)
+            prior = given if isinstance(given, Prior) else given(own)
+            _check(prior, level, own, told=bool(level or context_channels))
+            self.priors.append(prior)
+            self.contexts.append(
+                LevelContext(coarser, dims, context_channels, prior.context_channels, width, residual_layers)
+            )
+
+    def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
+        """Fits the first prior where its best has a closed form. False as long as there are others: what they make of a
+        context gradients have to find."""
+        first: Prior = self.priors[0]  # type: ignore[assignment]
+        return first.fit((indices[:1], side) for indices, side in stream) and len(self.priors) == 1
+
+    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
+        """Mean nats a token of all levels: each level's own loss counts by its tokens."""
+        losses = [
+            prior.loss((level,), side, told) * level[0].numel() for level, prior, told in self._levels(indices, context)
+        ]
+        return torch.stack(losses).sum() / sum(level[0].numel() for level in indices)
+
+    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
+        with torch.autocast(indices[0].device.type, enabled=False):
+            return tuple(
+                prior.log_prob((level,), side, told)[0] for level, prior, told in self._levels(indices, context)
+            )
+
+    @torch.no_grad()
+    def walk(
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
+    ) -> Walk:
+        """The walks of the levels, one after the other, each as its prior takes it."""
+        check_walk(layout, self.layout, any_grid=True)
+        tokens = known_tokens(known, layout, batch, device_of(self)).clone()
+        sent_to = torch.split(tokens, list(layout.tokens), 1)  # views: what a level is sent is there for the next ones
+        for level, (prior, tell, grid) in enumerate(zip(self.priors, self.contexts, layout.grids, strict=True)):
+            *coarser, own = unflatten(tokens, layout)[: level + 1]
+            with torch.autocast(tokens.device.type, enabled=False):
+                told = tell(coarser, context, batch, grid)
+            walk = prior.walk(_part(layout, level, level + 1), batch, side, told, (own,), guidance)  # type: ignore[operator]
+            yield from _of_level(walk, level, sent_to[level])
+
+    def _levels(self, indices: Indices, context: Tensor | None) -> Iterator[tuple[Tensor, Prior, Tensor | None]]:
+        """Of each level its indices, its prior and the context that this one is given."""
+        check_indices(indices, self.layout, any_grid=True)
+        for number, (level, prior, tell) in enumerate(zip(indices, self.priors, self.contexts, strict=True)):
+            yield level, prior, tell(indices[:number], context, len(level), tuple(level.shape[2:]))  # type: ignore[misc]
+
+
+def _part(layout: Layout, start: int, stop: int) -> Layout:
+    """Some of the levels alone."""
+    return layout._replace(grids=layout.grids[start:stop], codebook_sizes=layout.codebook_sizes[start:stop])
+
+
+def _check(prior: Prior, level: int, own: Layout, told: bool) -> None:
+    """Whether a prior is one for this level, which is `told` of others or is not."""
+    kind = type(prior).__name__
+    if prior.layout != own:
+        raise ValueError(f"prior {level} is over {prior.layout} and level {level} is {own}; make it for that")
+    if told and not prior.context_channels:
+        raise ValueError(
+            f"prior {level}, a {kind} without a context, would not know what is above it; set its context_channels, "
+            "such as 64, of a kind that has them, such as PixelCNN"
+        )
+    if prior.context_channels and not told:
+        raise ValueError(
+            f"prior {level}, a {kind}, takes a context and there is nothing above it; leave its context_channels out"
+        )
+
+
+def _of_level(walk: Walk, level: int, tokens: Tensor) -> Walk:
+    """A walk over one level as that over level number `level`; what it is sent is kept in `tokens` [B, n]."""
+    with suppress(StopIteration):
+        step = next(walk)
+        while True:
+            symbols = yield step._replace(level=level)
+            tokens.scatter_(1, step.positions.expand(len(tokens), -1), symbols)
+            step = walk.send(symbols)
