@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqkit.checkpoint import build, config_of
 from vqkit.priors import (
+    NextScalePrior,
     PixelCNN,
     Prior,
     Stack,
@@ -42,6 +43,7 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2)),
     "pixelsnail": lambda layout: shaken(PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2)),
     "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),
+    "next scale": lambda layout: shaken(NextScalePrior(layout, width=32, depth=2, heads=2)),
     "stack": lambda layout: shaken(Stack(layout, parts(layout), width=8, residual_layers=1)),
 }
 ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet"}

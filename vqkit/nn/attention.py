@@ -7,6 +7,8 @@ dimension its own share of the head. The block is pre-norm with RMSNorm (https:/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +32,17 @@ def rotations(coordinates: Tensor, head_dim: int) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()]).float()
 
 
+def coordinates(grids: Sequence[tuple[int, ...]]) -> Tensor:
+    """Where the cells of several grids are that lie over each other, in cells of the finest: [cells of all, dims]
+    float32, at the centres."""
+    finest = [max(extents) for extents in zip(*grids, strict=True)]
+    found = []
+    for grid in grids:
+        axes = [(torch.arange(n) + 0.5) * (most / n) - 0.5 for n, most in zip(grid, finest, strict=True)]
+        found.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2))
+    return torch.cat(found)
+
+
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turns x [B, T, ..., D] by its positions' `rotations` [2, T, D / 2], in x's own precision."""
     cos, sin = turns.to(x.dtype).view(2, turns.shape[1], *(1,) * (x.ndim - 3), -1)
@@ -49,12 +62,19 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, x: Tensor, turns: Tensor, causal: bool = True, cache: Tensor | None = None, past: int = 0
+        self,
+        x: Tensor,
+        turns: Tensor,
+        causal: bool = True,
+        cache: Tensor | None = None,
+        past: int = 0,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """`turns` are the `rotations` of these T positions.
 
         `cache` [2, B, H, longest, D] holds the keys and values of the `past` positions before them; theirs are written
-        behind those, and attended to with them.
+        behind those, and attended to with them. `mask` [T, past + T] is True where a position may look, in place of
+        `causal`.
         """
         batch, length, _ = x.shape
         projected = self.inputs(x).view(batch, length, 3, self.heads, -1)
@@ -66,7 +86,7 @@ class Attention(nn.Module):
             cache[0, :, :, past : past + length] = k
             cache[1, :, :, past : past + length] = v
             k, v = cache[:, :, :, : past + length].unbind(0)
-        mask = None
+        causal = causal and mask is None
         if causal and past and length > 1:  # torch's own causal mask would hide the past
             mask = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
         with torch.autocast("cpu", enabled=False):
@@ -115,9 +135,10 @@ class Block(nn.Module):
         cache: Tensor | None = None,
         past: int = 0,
         dropout: float = 0.0,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """As `Attention`; `dropout` is the share of what is added that is dropped, by call and whatever the mode."""
-        x = x + _drop(self.attention(self.norm_attention(x), turns, causal, cache, past), dropout)
+        x = x + _drop(self.attention(self.norm_attention(x), turns, causal, cache, past, mask), dropout)
         return x + _drop(self.feed_forward(self.norm_feed_forward(x)), dropout)
 
 

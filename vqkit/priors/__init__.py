@@ -3,6 +3,7 @@
 from vqkit.priors.base import Prior as Prior
 from vqkit.priors.base import Step as Step
 from vqkit.priors.base import Walk as Walk
+from vqkit.priors.next_scale import NextScalePrior as NextScalePrior
 from vqkit.priors.pixelcnn import PixelCNN as PixelCNN
 from vqkit.priors.stack import Stack as Stack
 from vqkit.priors.transformer import TransformerPrior as TransformerPrior

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 
 class SymbolEmbedding(nn.Module):
-    """Symbols [B, Q, *grid] int64 -> [B, width, *grid], the sum over the Q codebooks, each with vectors of its own."""
+    """Symbols [B, q, *grid] int64 of q codebooks, from number `first` on -> [B, width, *grid], the sum over them. Every
+    codebook has vectors of its own; those of no codebook sum up to zeros."""
 
     rows: Tensor
 
@@ -19,6 +20,7 @@ class SymbolEmbedding(nn.Module):
         self.table = nn.Embedding(sum(codebook_sizes), width)  # the symbols of every codebook in turn
         self.register_buffer("rows", torch.tensor([0, *codebook_sizes[:-1]]).cumsum(0), persistent=False)
 
-    def forward(self, symbols: Tensor) -> Tensor:
-        vectors: Tensor = self.table(symbols + self.rows.view(-1, *(1,) * (symbols.ndim - 2)))
+    def forward(self, symbols: Tensor, first: int = 0) -> Tensor:
+        rows = self.rows[first : first + symbols.shape[1]].view(-1, *(1,) * (symbols.ndim - 2))
+        vectors: Tensor = self.table(symbols + rows)
         return vectors.sum(1).movedim(-1, 1)

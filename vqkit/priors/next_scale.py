@@ -1,0 +1,208 @@
+"""Next-scale prediction: a transformer whose steps are whole levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.nn.attention import Block, coordinates, rotations
+from vqkit.nn.pyramid import area, linear
+from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.embedding import SymbolEmbedding
+from vqkit.priors.guidance import Guidance
+from vqkit.priors.inputs import (
+    check_indices,
+    check_layout,
+    check_shares,
+    check_walk,
+    classes_of,
+    device_of,
+    hide,
+    known_tokens,
+    unflatten,
+)
+from vqkit.priors.nats import log_p, mean_nats
+from vqkit.priors.pixelcnn import Head
+from vqkit.signal import Indices, Layout, Side
+
+
+class NextScalePrior(Prior):
+    """Each level given all coarser ones, its positions at once: p(level k | levels < k, label) is a product over the
+    positions (VAR, Tian et al. 2024, https://arxiv.org/abs/2404.02905). It suits tokens whose finest levels say little
+    that depends on each other, such as those of `MultiscaleResidual`. A walk takes a step a level, not one a token.
+
+    The input of a level's positions is what the coarser levels say there, brought together as that tokenizer does it:
+    the sum of their symbols' embeddings, each interpolated linearly to the finest grid, and of that the means over the
+    areas of the level's own positions. The first level starts from the class. A position attends to all positions of
+    its own and of coarser levels, by their places on the grid (`nn.attention`), where all levels lie over the finest.
+
+    Several codebooks a position are predicted in turn, by a small head each that is given the symbols before it there,
+    since the stages of a residual quantizer depend on each other too much to be drawn apart; the transformer runs once
+    a level all the same. Made for one layout: other grids are refused.
+
+    Args:
+        layout: `classes` above 0 makes it conditional on the `label` of `side`.
+        width: of the residual stream, a multiple of `heads`.
+        depth: how many blocks.
+        heads: of attention, each width / heads dimensions.
+        dropout: share of each block's outputs dropped in training.
+        label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
+            classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
+            `side` without a label to mean that; at 0 they refuse it.
+
+    Raises ValueError where an argument is out of its range, and in every method where indices, label or layout are not
+    those of `layout`, or a `context` is given.
+    """
+
+    turns: Tensor
+    mask: Tensor
+
+    def __init__(
+        self,
+        layout: Layout,
+        width: int = 256,
+        depth: int = 6,
+        heads: int = 8,
+        dropout: float = 0.0,
+        label_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth is {depth}; a transformer has at least one block")
+        check_shares(dropout=dropout, label_dropout=label_dropout)
+        self.layout, self.width, self.depth, self.heads = check_layout(layout), width, depth, heads
+        self.dropout, self.label_dropout = dropout, label_dropout
+
+        self._cells = [math.prod(grid) for grid in layout.grids]
+        self._starts = [0, *accumulate(self._cells)]  # of each level, among the positions of all
+        self._codebooks = [0, *accumulate(map(len, layout.codebook_sizes))]  # and among all codebooks
+        self._finest = tuple(max(extents) for extents in zip(*layout.grids, strict=True))
+        sizes = [(size, q == 0) for level in layout.codebook_sizes for q, size in enumerate(level)]
+
+        self.embedding = SymbolEmbedding([size for size, _ in sizes], width)
+        self.classes = nn.Embedding(layout.classes + 1, width)  # the last one: no class
+        self.position = nn.Parameter(torch.empty(sum(self._cells), width))
+        self.blocks = nn.ModuleList(Block(width, heads, depth) for _ in range(depth))
+        self.norm = nn.RMSNorm(width)
+        self.outputs = nn.ModuleList(Head(width, size, first) for size, first in sizes)
+        for vectors in (self.embedding.table.weight, self.classes.weight, self.position):
+            nn.init.normal_(vectors, std=0.1)
+
+        level = torch.arange(len(self._cells)).repeat_interleave(torch.tensor(self._cells))
+        self.register_buffer("mask", level[:, None] >= level, persistent=False)
+        self.register_buffer("turns", rotations(coordinates(layout.grids), width // heads), persistent=False)
+
+    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
+        """Mean nats a token; in training mode some labels and outputs are dropped."""
+        _check(indices, self.layout, context)
+        classes, dropout = classes_of(side, self.layout, len(indices[0]), device_of(self)), 0.0
+        if self.training:
+            classes, dropout = hide(classes, self.layout, self.label_dropout), self.dropout
+        return mean_nats(self._by_codebook(indices, classes, dropout))
+
+    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
+        _check(indices, self.layout, context)
+        with torch.autocast(indices[0].device.type, enabled=False):
+            nats = log_p(self._by_codebook(indices, self._classes(side, len(indices[0]))))
+        return unflatten(nats, self.layout)
+
+    @torch.no_grad()
+    def walk(
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
+    ) -> Walk:
+        """A step a level and codebook. Symbols known of coarser levels, and of the codebooks before at a position,
+        condition it; those known at other positions of its level cannot."""
+        check_walk(layout, self.layout)
+        _refuse(context)
+        tokens = known_tokens(known, layout, batch, device_of(self)).clone()
+        guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
+        keys = (len(guide.classes), self.heads, sum(self._cells), self.width // self.heads)
+        cache = self.position.new_empty(self.depth, 2, *keys)
+        indices = unflatten(tokens, layout)  # views: what is sent fills them
+        unknown = [level[0].flatten(1) < 0 for level in indices]
+        wanted = [level for level, gaps in enumerate(unknown) if bool(gaps.any())]
+        above: Tensor | None = None
+        for level in range(wanted[-1] + 1 if wanted else 0):
+            with torch.autocast(tokens.device.type, enabled=False):
+                if level:
+                    above = self._merge(above, level - 1, indices[level - 1])
+                x = self._input(level, None if above is None else guide.both(above), guide.classes)
+                features = self._blocks(x, self._starts[level], cache=cache)
+            symbols = indices[level].flatten(2)
+            for q, gaps in enumerate(unknown[level]):
+                positions = gaps.nonzero()[:, 0]
+                if len(positions):
+                    before = guide.both(symbols[:, :q, positions])
+                    with torch.autocast(tokens.device.type, enabled=False):
+                        logits = guide(self._logits(level, q, features[:, positions], before))
+                    symbols[:, q, positions] = yield Step(level, positions[None] + q * self._cells[level], logits)
+
+    def _by_codebook(self, indices: Indices, classes: Tensor, dropout: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each codebook the logits [B, n, K], exactly its alphabet, and the symbols [B, n]."""
+        above, inputs = None, []
+        for level in range(len(indices)):
+            if level:
+                above = self._merge(above, level - 1, indices[level - 1])
+            inputs.append(self._input(level, above, classes))
+        features = self._blocks(torch.cat(inputs, 1), mask=self.mask, dropout=dropout)
+        for level, here in enumerate(features.split(self._cells, 1)):
+            symbols = indices[level].flatten(2)
+            for q in range(symbols.shape[1]):
+                yield self._logits(level, q, here, symbols[:, :q]), symbols[:, q]
+
+    def _merge(self, above: Tensor | None, level: int, symbols: Tensor) -> Tensor:
+        """What the levels above one say, joined by its own symbols [B, Q, *grid]: [B, W, *finest]."""
+        said = linear(self.embedding(symbols, self._codebooks[level]), self._finest)
+        return said if above is None else above + said
+
+    def _input(self, level: int, above: Tensor | None, classes: Tensor) -> Tensor:
+        """Of every position of a level, [B, n, W]."""
+        if above is None:
+            x = self.classes(classes)[:, None]
+        else:
+            x = area(above, self.layout.grids[level]).flatten(2).transpose(1, 2)
+        return x + self.position[self._starts[level] : self._starts[level + 1]]  # type: ignore[no-any-return]
+
+    def _blocks(
+        self,
+        x: Tensor,
+        past: int = 0,
+        cache: Tensor | None = None,
+        mask: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """[B, n, W] of the positions from `past` on, to the same."""
+        turns = self.turns[:, past : past + x.shape[1]]
+        for number, block in enumerate(self.blocks):
+            x = block(x, turns, False, None if cache is None else cache[number], past, dropout, mask)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def _logits(self, level: int, q: int, features: Tensor, before: Tensor) -> Tensor:
+        """[B, n, K] of a codebook, from the positions' features [B, n, W] and their symbols before it [B, q, n]."""
+        first = self._codebooks[level]
+        logits: Tensor = self.outputs[first + q](features, self.embedding(before, first).transpose(1, 2))
+        return logits
+
+    def _classes(self, side: Side, batch: int) -> Tensor:
+        """The class [B] of each sample; that there is none is refused where it was not learned."""
+        return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
+
+
+def _check(indices: Indices, layout: Layout, context: Tensor | None) -> None:
+    _refuse(context)
+    check_indices(indices, layout)
+
+
+def _refuse(context: Tensor | None) -> None:
+    if context is not None:
+        raise ValueError("a NextScalePrior takes no context; leave it out")
