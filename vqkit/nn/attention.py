@@ -14,6 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def overlay(grids: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Where the cells of each grid are when all are laid over the finest, in its cells: their centres, [cells, dims]
+    float32 a grid."""
+    finest = [max(extents) for extents in zip(*grids, strict=True)]
+    found = []
+    for grid in grids:
+        axes = [(torch.arange(n) + 0.5) * (most / n) - 0.5 for n, most in zip(grid, finest, strict=True)]
+        found.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2))
+    return found
+
+
 def rotations(coordinates: Tensor, head_dim: int) -> Tensor:
     """Coordinates [T, dims] of positions, in cells -> cosines and sines [2, T, D / 2] that turn pairs of dimensions.
 
@@ -44,8 +55,8 @@ def coordinates(grids: Sequence[tuple[int, ...]]) -> Tensor:
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
-    """Turns x [B, T, ..., D] by its positions' `rotations` [2, T, D / 2], in x's own precision."""
-    cos, sin = turns.to(x.dtype).view(2, turns.shape[1], *(1,) * (x.ndim - 3), -1)
+    """Turns x [B, T, ..., D] by its positions' `rotations` [2, T, D / 2] or [2, B, T, D / 2], in x's own precision."""
+    cos, sin = turns.to(x.dtype).view(*turns.shape[:-1], *(1,) * (x.ndim - 3), -1)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
@@ -70,7 +81,7 @@ class Attention(nn.Module):
         past: int = 0,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """`turns` are the `rotations` of these T positions.
+        """`turns` are the `rotations` of these T positions, [2, T, D / 2] or of each sample its own, [2, B, T, D / 2].
 
         `cache` [2, B, H, longest, D] holds the keys and values of the `past` positions before them; theirs are written
         behind those, and attended to with them. `mask` [T, past + T] is True where a position may look, in place of

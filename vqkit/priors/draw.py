@@ -47,3 +47,17 @@ def draw(logits: Tensor, batch: int, generator: torch.Generator | None = None) -
     # The first symbol whose sum is above the threshold has itself a probability: sums stay level where there is none.
     threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, threshold, right=True).transpose(1, 2).reshape(batch, n)
+
+
+def choose(
+    logits: Tensor,
+    batch: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Symbols [batch, n] int64 of the logits [batch or 1, n, K]: drawn, or at temperature 0 the most probable."""
+    if temperature == 0:
+        return logits.argmax(-1).expand(batch, -1)
+    return draw(truncate(logits / temperature, top_k, top_p), batch, generator)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vqkit.priors.base import Prior, Step, Walk
-from vqkit.priors.draw import check_choice, draw, truncate
+from vqkit.priors.draw import check_choice
+from vqkit.priors.draw import choose as choose_symbols
 from vqkit.priors.inputs import check_indices, device_of, known_tokens, unflatten
 from vqkit.signal import Indices, Layout, Side
 
@@ -58,10 +59,7 @@ def sample(
     levels = torch.split(tokens, list(layout.tokens), 1)  # views: drawing into a level fills the tokens
 
     def choose(step: Step) -> Tensor:
-        if temperature == 0:
-            symbols = step.logits.argmax(-1).expand(batch, -1)
-        else:
-            symbols = draw(truncate(step.logits / temperature, top_k, top_p), batch, generator)
+        symbols = choose_symbols(step.logits, batch, temperature, top_k, top_p, generator)
         levels[step.level].scatter_(1, step.positions.expand(batch, -1), symbols)
         return symbols
 
