@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as pillow
 from safetensors import SafetensorError
 
+import vqkit
 from vqkit.cli import VERBS, main
+from vqkit.priors import sample as draw
+from vqkit.run.editing import kept_tokens
 
 TINY = [
     "--training.max_steps=6",
@@ -76,6 +80,76 @@ def test_the_verbs_work_on_a_run_and_speak_json(run: Path, tmp_path: Path, capsy
     assert json.loads(capsys.readouterr().out)["validation"]["samples"] == 50
     assert main(["report", str(run), "--json"]) == 0
     assert Path(json.loads(capsys.readouterr().out)["report"]).exists()
+
+
+def halves(folder: Path) -> tuple[Path, Path]:
+    """A picture, and a mask four times as large that keeps its left three quarters."""
+    picture, mask = folder / "picture.png", folder / "mask.png"
+    pillow.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(picture)
+    pillow.fromarray(np.where(np.arange(32) < 24, 255, 0).astype(np.uint8)[None].repeat(32, 0)).save(mask)
+    return picture, mask
+
+
+@pytest.mark.parametrize("prior", ["TransformerPrior", "MaskedTransformerPrior", "UnigramPrior"])
+def test_what_a_mask_keeps_of_a_picture_is_kept_and_the_rest_is_drawn(
+    prior: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if prior != "TransformerPrior":
+        of_another_prior = tmp_path / "run"
+        shutil.copytree(run, of_another_prior)
+        options = [option for option in TINY if not option.startswith("--prior.") or prior.startswith("Masked")]
+        command = ["train", "digits", "--out", str(of_another_prior), f"--prior={prior}", *options, "--overwrite"]
+        assert main([*command, "--stages=prior"]) == 0
+        run = of_another_prior
+    picture, mask = halves(tmp_path)
+    command = ["sample", str(run), "-n", "5", "--keep", str(picture), "--mask", str(mask)]
+    assert main([*command, "--label", "3", "--out", str(tmp_path / "edited.npy")]) == 0
+    x = torch.from_numpy(np.load(tmp_path / "edited.npy"))
+    loaded = vqkit.load(run)
+    shown = torch.from_numpy(np.asarray(pillow.open(picture)).copy())[None, None]
+    known = kept_tokens(loaded.tokenizer, loaded.recipe.modality, picture, mask)
+    encoded = loaded.tokenizer.encode(shown)
+    assert torch.equal(known[0][..., :3], encoded[0][..., :3]) and bool((known[0][..., 3] == -1).all())  # 4 x 4 tokens
+    shared, side = tuple(level.expand(5, -1, -1, -1) for level in known), {"label": torch.full((5,), 3)}
+    generator = torch.Generator().manual_seed(0)
+    drawn = draw(loaded.prior, loaded.layout, 5, side, known=shared, generator=generator)
+    assert torch.equal(drawn[0][..., :3], encoded[0][..., :3].expand(5, -1, -1, -1))
+    assert torch.equal(loaded.tokenizer.signal.to_native(loaded.tokenizer.decode(drawn)), x)
+    assert len({sample.numpy().tobytes() for sample in x}) > 1
+    assert main([*command, "--label", "3", "--out", str(tmp_path / "again.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "again.npy"), x)
+
+
+def test_a_token_is_kept_only_where_all_of_its_cell_is(run: Path, tmp_path: Path) -> None:
+    picture, mask = halves(tmp_path)
+    loaded = vqkit.load(run)
+    for columns, whole in ((8, 4), (7, 3), (6, 3), (5, 2), (2, 1)):
+        pillow.fromarray(np.where(np.arange(8) < columns, 255, 0).astype(np.uint8)[None].repeat(8, 0)).save(mask)
+        if whole < 4:
+            (kept,) = kept_tokens(loaded.tokenizer, loaded.recipe.modality, picture, mask)
+            assert ((kept >= 0).sum(-1) == whole).all()
+    pillow.fromarray(np.array([[255, 0]], np.uint8)).resize((2, 2)).save(mask)  # smaller than the grid of tokens
+    (kept,) = kept_tokens(loaded.tokenizer, loaded.recipe.modality, picture, mask)
+    assert ((kept >= 0) == (torch.arange(4) < 2)).all()
+
+
+def test_what_cannot_be_edited_is_told_in_a_sentence(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, mask = halves(tmp_path)
+    out = tmp_path / "edited.png"
+    sample = ["sample", run, "--out", out]
+    capsys.readouterr()
+    assert "keep and mask go together" in refusal(capsys, *sample, "--keep", picture)
+    assert "keep and mask go together" in refusal(capsys, *sample, "--mask", mask)
+    assert "none.png" in refusal(capsys, *sample, "--keep", tmp_path / "none.png", "--mask", mask)
+    assert "none.png" in refusal(capsys, *sample, "--keep", picture, "--mask", tmp_path / "none.png")
+    (tmp_path / "corrupt.png").write_bytes(b"no picture")
+    assert "it is damaged" in refusal(capsys, *sample, "--keep", picture, "--mask", tmp_path / "corrupt.png")
+    for shade, says in ((255, "keeps all of the picture"), (0, "keeps no whole cell")):
+        pillow.fromarray(np.full((8, 8), shade, np.uint8)).save(mask)
+        assert says in refusal(capsys, *sample, "--keep", picture, "--mask", mask)
+    assert not out.exists()
 
 
 def doctored(out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[set[str], str]:

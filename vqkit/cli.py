@@ -49,6 +49,8 @@ def sample(
     top_p: float | None = None,
     guidance: float = 1.0,
     seed: int = 0,
+    keep: str | None = None,
+    mask: str | None = None,
 ) -> Told:
     """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
 
@@ -62,12 +64,16 @@ def sample(
         top_p: draw among the likeliest codes that make up this probability only.
         guidance: above 1 for samples more typical of their class, and more alike; only of a prior that knows classes.
         seed: of the draws.
+        keep: a picture of which a part is kept, as the run reconstructs it, and the rest drawn n times: inpainting,
+            outpainting, or with --label editing. A masked prior sees what is kept on all sides, others what is before.
+        mask: what of --keep is kept: a picture of any size, white there and black elsewhere. A token is kept if all of
+            its cell is white.
     """
     from vqkit.run import Run
 
     loaded = Run(run)
     loaded.check_samples_path(out)  # before the work, not after it
-    loaded.save_samples(loaded.sample(n, label, temperature, top_k, top_p, guidance, seed), out)
+    loaded.save_samples(loaded.sample(n, label, temperature, top_k, top_p, guidance, seed, keep, mask), out)
     return Told({"samples": out, "n": n}, f"{n} samples in {out}")
 
 

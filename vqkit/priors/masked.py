@@ -129,8 +129,9 @@ class MaskedTransformerPrior(Prior):
         self.blocks = nn.ModuleList(Block(width, heads, blocks) for _ in range(blocks))
         self.norm = nn.RMSNorm(width)
         self.outputs = nn.ModuleList(nn.Linear(width, span.size) for span in self._spans)
-        nn.init.normal_(self.embedding.weight, std=0.1)
-        nn.init.normal_(self.position, std=0.1)
+        # A mask is told from others by its place alone, which smaller numbers drown in what the blocks add.
+        nn.init.normal_(self.embedding.weight, std=0.3)
+        nn.init.normal_(self.position, std=0.3)
         for parameter in self.outputs.parameters():  # all symbols alike at first: the loss starts at log K
             nn.init.zeros_(parameter)
 

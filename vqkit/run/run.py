@@ -26,6 +26,7 @@ from vqkit.priors import Prior, UnigramPrior
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
+from vqkit.run.editing import kept_tokens
 from vqkit.run.sampling import draw
 from vqkit.signal import Batch, Indices, Layout, Side
 from vqkit.tokens import TokenShards
@@ -149,14 +150,25 @@ class Run:
         top_p: float | None = None,
         guidance: float = 1.0,
         seed: int = 0,
+        keep: str | os.PathLike[str] | None = None,
+        mask: str | os.PathLike[str] | None = None,
     ) -> Tensor:
         """Draws [n, C, *grid] native values: tokens from the prior, then decoded. Where there are none, the latent is
         drawn from its training prior, such as N(0, I), and a temperature or a choice of codes is refused.
 
         `label` is a class by name or number; without one, a labelled prior or decoder draws the classes in turn.
+
+        `keep` and `mask` are picture files: of the first the tokens whose cell is all white in the second are kept, and
+        the others drawn. A masked prior sees what is kept on all sides, any other what is kept before each token. What
+        comes back is decoded, so what is kept is a reconstruction.
         """
+        if (keep is None) != (mask is None):
+            raise ValueError("keep and mask go together; give a picture, and one that is white where it is to be kept")
+        known = None
+        if keep is not None and mask is not None:
+            known = kept_tokens(self.tokenizer, self.recipe.modality, keep, mask)
         prior = self.prior if self.tokenizer.discrete else None
-        return draw(self.tokenizer, prior, n, self.labels(n, label), temperature, top_k, top_p, guidance, seed)
+        return draw(self.tokenizer, prior, n, self.labels(n, label), temperature, top_k, top_p, guidance, seed, known)
 
     @property
     def can_sample(self) -> bool:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vqkit.autoencoders import Autoencoder
 from vqkit.priors import Prior, sample
-from vqkit.signal import Side
+from vqkit.signal import Indices, Side
 
 _BATCH = 256  # samples drawn and decoded at a time
 
@@ -22,13 +22,15 @@ def draw(
     top_p: float | None = None,
     guidance: float = 1.0,
     seed: int = 0,
+    known: Indices | None = None,
 ) -> Tensor:
     """[n, C, *grid] native values on the CPU: tokens drawn from `prior`, decoded. Without one, z is drawn from the
     training prior of each bottleneck, such as N(0, I).
 
-    `labels` [n] are what prior and decoder are told, None where they are told nothing; the other arguments are those of
-    `vqkit.priors.sample`. Raises ValueError where an argument is out of its range, where a temperature or a choice of
-    codes is asked of a model without codes, and where a bottleneck has no prior.
+    `labels` [n] are what prior and decoder are told, None where they are told nothing; `known` [1, Q, *grid] holds the
+    symbols that all samples share, -1 where one is to be drawn; the other arguments are those of `vqkit.priors.sample`.
+    Raises ValueError where an argument is out of its range, where a temperature or a choice of codes is asked of a
+    model without codes, and where a bottleneck has no prior.
     """
     if n < 1:
         raise ValueError(f"n is {n}; draw at least one sample")
@@ -51,6 +53,7 @@ def draw(
                 prior.layout,
                 count,
                 side,
+                known=None if known is None else tuple(level.expand(count, *level.shape[1:]) for level in known),
                 temperature=temperature,
                 top_k=top_k,
                 top_p=top_p,
