@@ -127,7 +127,7 @@ def test_what_is_known_on_both_sides_conditions_a_gap_and_finer_levels_do_not() 
         ((step),) = walked(prior, indices, known)
         level = 0 if t < ends[0] else 1
         others = torch.tensor([[s for s in range(ends[level]) if s != t] + [t]]).expand(2, -1)
-        expected = prior._logits(level, tokens, others, 1, torch.full((2,), LAYOUT.classes), None)
+        expected = prior.net(level, tokens, others, 1, torch.full((2,), LAYOUT.classes), None)
         inside = step.logits > -torch.inf
         torch.testing.assert_close(step.logits[inside], expected[inside], atol=1e-5, rtol=0)
         for s in range(TOKENS):
@@ -143,9 +143,9 @@ def test_a_masked_symbol_gives_nothing_away() -> None:
     tokens = flatten(indices)
     order = torch.tensor([[0, 2, 1, 3]]).expand(2, -1)
     classes = torch.zeros(2, dtype=torch.int64)
-    logits = prior._logits(0, tokens, order, 2, classes, None)
+    logits = prior.net(0, tokens, order, 2, classes, None)
     tokens[:, [1, 3]] = 0
-    assert torch.equal(prior._logits(0, tokens, order, 2, classes, None), logits)
+    assert torch.equal(prior.net(0, tokens, order, 2, classes, None), logits)
 
 
 def test_the_expected_loss_is_the_mean_nats_over_its_masks() -> None:
@@ -157,7 +157,7 @@ def test_the_expected_loss_is_the_mean_nats_over_its_masks() -> None:
     for n in (1, 2, 3):
         for masked in combinations(range(3), n):
             order = torch.tensor([[t for t in range(3) if t not in masked] + list(masked)]).expand(2, -1)
-            logits = prior._logits(0, tokens, order, n, torch.zeros(2, dtype=torch.int64), None)
+            logits = prior.net(0, tokens, order, n, torch.zeros(2, dtype=torch.int64), None)
             nats = -logits.log_softmax(-1).gather(-1, tokens[:, list(masked), None]).mean()
             expected += (edges[n - 1] - edges[n]) / math.comb(3, n) * float(nats.detach())
     with torch.no_grad():
@@ -283,7 +283,7 @@ def test_draw_then_discard_draws_likely_symbols_more_often_than_the_prior_says()
     """Why it is beside the walk and not in it: its choice looks at the draws."""
     layout = Layout(((6,),), ((2,),))
     prior = MaskedTransformerPrior(layout, width=16, depth=1, joint_depth=1, heads=2)
-    prior.outputs[0].bias.data = torch.tensor([math.log(3.0), 0.0])  # p = 3/4 and 1/4, whatever is known
+    prior.net.outputs[0].bias.data = torch.tensor([math.log(3.0), 0.0])  # p = 3/4 and 1/4, whatever is known
     walked, published = (
         float(sampler(prior, layout, 1500, {}, generator=torch.Generator().manual_seed(0))[0].float().mean())
         for sampler in (sample, draw_then_discard)

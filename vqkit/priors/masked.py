@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vqkit.nn.attention import Block, overlay, rotations
 from vqkit.priors.base import Prior, Step, Walk
-from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import (
     check_indices,
@@ -24,8 +22,8 @@ from vqkit.priors.inputs import (
     flatten,
     hide,
     known_tokens,
-    spans,
 )
+from vqkit.priors.masked_net import MaskedNet
 from vqkit.priors.masking import entropy, fill_counts, fixed_gumbel, masked_share
 from vqkit.priors.walk import score
 from vqkit.signal import Indices, Layout, Side
@@ -58,11 +56,7 @@ class MaskedTransformerPrior(Prior):
     It is trained on random sets of known symbols, so it takes any: symbols known on all sides condition those between.
     A level sees the coarser ones, all known, and of itself what is known; finer levels it does not see.
 
-    Most symbols are masked most of the time, and a mask says nothing but where it is. So the known symbols go through
-    the deep part of the net alone, and the masks join them for the rest, as in masked autoencoders (He et al. 2021,
-    https://arxiv.org/abs/2111.06377) and MAR (Li et al. 2024, https://arxiv.org/abs/2406.11838).
-
-    The walk fills a level in `steps` steps, few symbols at first (the cosine schedule). Where, is chosen before what:
+    The walk fills a level in `steps` steps, few symbols at first (the cosine schedule). Where is chosen before what:
     the symbols of the least entropy, in nats, less `choice_temperature` times Gumbel noise that fades to nothing over
     the steps. Both ends of a codec know as much, since the noise is a fixed function of step and position; of equal
     ones the first is taken. `draw_then_discard` is the sampler of the paper, which chooses after drawing.
@@ -86,10 +80,6 @@ class MaskedTransformerPrior(Prior):
     are not those that it was made for.
     """
 
-    rows: Tensor
-    sizes: Tensor
-    turns: Tensor
-
     def __init__(
         self,
         layout: Layout,
@@ -104,8 +94,6 @@ class MaskedTransformerPrior(Prior):
         label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if depth < 0 or joint_depth < 1:
-            raise ValueError(f"depth is {depth} and joint_depth {joint_depth}; give at least 0 and 1 blocks")
         if steps < 1:
             raise ValueError(f"steps is {steps}; a level is filled in at least one step")
         if not 0 <= choice_temperature < torch.inf:
@@ -115,33 +103,7 @@ class MaskedTransformerPrior(Prior):
         self.depth, self.joint_depth = depth, joint_depth
         self.steps, self.choice_temperature, self.context_channels = steps, choice_temperature, context_channels
         self.dropout, self.label_dropout = dropout, label_dropout
-
-        # One table: the symbols of every codebook in turn, then the classes, then "no class", then the mask.
-        self._spans = spans(layout)
-        alphabets = torch.tensor([span.size for span in self._spans])
-        first_rows = torch.cat([alphabets.new_zeros(1), alphabets.cumsum(0)])
-        self._first_class = int(first_rows[-1])
-        self.embedding = nn.Embedding(self._first_class + layout.classes + 2, width)
-        # Place 0 is that of the class, which is always known.
-        self.position = nn.Parameter(torch.empty(1 + sum(layout.tokens), width))
-        self.context = Context(len(layout.grids[0]), context_channels, width)
-        blocks = depth + joint_depth
-        self.blocks = nn.ModuleList(Block(width, heads, blocks) for _ in range(blocks))
-        self.norm = nn.RMSNorm(width)
-        self.outputs = nn.ModuleList(nn.Linear(width, span.size) for span in self._spans)
-        # A mask is told from others by its place alone, which smaller numbers drown in what the blocks add.
-        nn.init.normal_(self.embedding.weight, std=0.3)
-        nn.init.normal_(self.position, std=0.3)
-        for parameter in self.outputs.parameters():  # all symbols alike at first: the loss starts at log K
-            nn.init.zeros_(parameter)
-
-        lengths = torch.tensor([span.stop - span.start for span in self._spans])
-        self.register_buffer("rows", first_rows[:-1].repeat_interleave(lengths), persistent=False)
-        self.register_buffer("sizes", alphabets.repeat_interleave(lengths), persistent=False)
-        pairs = zip(overlay(layout.grids), layout.codebook_sizes, strict=True)
-        places = torch.cat([cells.repeat(len(sizes), 1) for cells, sizes in pairs])
-        places = torch.cat([places.new_zeros(1, places.shape[1]), places])
-        self.register_buffer("turns", rotations(places, width // heads), persistent=False)
+        self.net = MaskedNet(layout, width, depth, joint_depth, heads, context_channels)
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats of the masked symbols, of one random mask a sample and level; levels weigh as many as their tokens.
@@ -155,14 +117,15 @@ class MaskedTransformerPrior(Prior):
         classes, dropout = classes_of(side, self.layout, len(tokens), device_of(self)), 0.0
         if self.training:
             classes, dropout = hide(classes, self.layout, self.label_dropout), self.dropout
-        condition, nats, start = self._condition(context, len(tokens)), [], 0
+        condition, nats, start = self.net.said(context, len(tokens)), [], 0
         for level, n in enumerate(self.layout.tokens):
             masked = math.ceil(n * masked_share(float(torch.rand(()))))
             shuffled = start + torch.rand(len(tokens), n, device=tokens.device).argsort(1)
             coarser = torch.arange(start, device=tokens.device).expand(len(tokens), -1)
             order = torch.cat([coarser, shuffled], 1)
-            logits = self._logits(level, tokens, order, masked, classes, condition, dropout)
-            logits, symbols = self._within(logits, order[:, -masked:]), tokens.gather(1, order[:, -masked:])
+            logits = self.net(level, tokens, order, masked, classes, condition, dropout)
+            positions = order[:, -masked:]
+            logits, symbols = self.net.within(logits, positions), tokens.gather(1, positions)
             nats.append(n * F.cross_entropy(logits.flatten(0, 1), symbols.flatten()))
             start += n
         return torch.stack(nats).sum() / start
@@ -203,74 +166,19 @@ class MaskedTransformerPrior(Prior):
         guide = Guidance(guidance, self._classes(side, len(tokens)), self.layout, self.label_dropout)
         start = 0
         with torch.autocast(tokens.device.type, enabled=False):
-            condition = self._condition(None if context is None else guide.both(context), len(guide.classes))
+            condition = self.net.said(None if context is None else guide.both(context), len(guide.classes))
         for level, n in enumerate(self.layout.tokens):
             seen = tokens[:, : start + n]
             fills = fill_counts(int((seen[0, start:] < 0).sum()), self.steps)
             for number, fill in enumerate(fills):
                 masked = sum(fills[number:])
-                order = (seen < 0).byte().argsort(dim=1, stable=True)
+                order = (seen < 0).byte().argsort(dim=1, stable=True)  # the known ones, then the masked
                 with torch.autocast(tokens.device.type, enabled=False):
-                    logits = self._logits(level, guide.both(seen), guide.both(order), masked, guide.classes, condition)
-                positions = order[:, -masked:]
-                yield Pass(
-                    level, start, positions, self._within(guide(logits), positions), fill, 1 - (number + 1) / len(fills)
-                )
+                    logits = self.net(level, guide.both(seen), guide.both(order), masked, guide.classes, condition)
+                positions, chance = order[:, -masked:], 1 - (number + 1) / len(fills)
+                yield Pass(level, start, positions, self.net.within(guide(logits), positions), fill, chance)
             start += n
-
-    def _logits(
-        self,
-        level: int,
-        tokens: Tensor,
-        order: Tensor,
-        masked: int,
-        classes: Tensor,
-        condition: Tensor | None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Of the last `masked` of the positions `order` [B, n] of `tokens` [B, T], given the others: [B, masked, K]
-        float32, finite, zeros beyond an alphabet. Masked positions are all of this level."""
-        hidden, positions = self._hidden(tokens, order, masked, classes, condition, dropout), order[:, -masked:]
-        logits = hidden.new_zeros(*positions.shape, max(self.layout.codebook_sizes[level]), dtype=torch.float32)
-        for span, head in zip(self._spans, self.outputs, strict=True):
-            if span.level == level:
-                here = (span.start <= positions) & (positions < span.stop)
-                logits[here, : span.size] = head(hidden[here]).float()
-        return logits
-
-    def _hidden(
-        self, tokens: Tensor, order: Tensor, masked: int, classes: Tensor, condition: Tensor | None, dropout: float
-    ) -> Tensor:
-        """What is known of the masked positions, [B, masked, width]."""
-        known = order[:, :-masked]
-        rows = torch.cat([self._first_class + classes[:, None], tokens.gather(1, known) + self.rows[known]], 1)
-        rows = F.pad(rows, (0, masked), value=self.embedding.num_embeddings - 1)
-        places = F.pad(order + 1, (1, 0))
-        x, turns = self.embedding(rows) + self.position[places], self.turns[:, places]
-        if condition is not None:
-            x = x + F.pad(condition.gather(1, order[..., None].expand(-1, -1, self.width)), (0, 0, 1, 0))
-        x, masks = x.split([x.shape[1] - masked, masked], 1)
-        for number, block in enumerate(self.blocks):
-            if number == self.depth:
-                x = torch.cat([x, masks], 1)
-            x = block(x, turns[:, :, : x.shape[1]], causal=False, dropout=dropout)
-        return self.norm(x[:, -masked:])  # type: ignore[no-any-return]
-
-    def _within(self, logits: Tensor, positions: Tensor) -> Tensor:
-        """-inf beyond the alphabet of each position."""
-        beyond = torch.arange(logits.shape[-1], device=logits.device) >= self.sizes[positions][..., None]
-        return logits.masked_fill(beyond, -torch.inf)
 
     def _classes(self, side: Side, batch: int) -> Tensor:
         """The class [B] of each sample; that there is none is refused where it was not learned."""
         return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
-
-    def _condition(self, context: Tensor | None, batch: int) -> Tensor | None:
-        """What a context says of every position, [B, T, width]."""
-        said = []
-        for grid, sizes in zip(self.layout.grids, self.layout.codebook_sizes, strict=True):
-            of_level = self.context(context, batch, grid)
-            if of_level is None:
-                return None
-            said.append(of_level.flatten(2).transpose(1, 2).repeat(1, len(sizes), 1))
-        return torch.cat(said, 1)
