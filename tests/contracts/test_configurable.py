@@ -166,7 +166,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     NextScalePrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,
     MaskedTransformerPrior: {
-        "layout": LAYOUT, "width": 16, "depth": 2, "joint_depth": 1, "heads": 2, "steps": 3, "choice_temperature": 0.5,
+        "layout": LAYOUT, "width": 16, "depth": 2, "joint_depth": 3, "heads": 2, "steps": 3, "choice_temperature": 0.5,
         "context_channels": 3, "dropout": 0.2, "label_dropout": 0.3,
     },
     PixelCNN: {

@@ -138,6 +138,24 @@ def test_what_is_known_on_both_sides_conditions_a_gap_and_finer_levels_do_not() 
             assert same == (s == t or s >= ends[level])
 
 
+def test_the_order_in_which_symbols_are_handed_over_changes_nothing() -> None:
+    """Each keeps its place, its symbol and its context; of each sample its own order."""
+    prior, tokens = small(context_channels=2), flatten(random_indices(LAYOUT, 2))
+    condition, classes = prior.net.said(torch.randn(2, 2, 3), 2), torch.tensor([0, 2])
+    order = torch.tensor([[0, 3, 1, 4, 2, 5, 6], [6, 1, 0, 2, 3, 4, 5]])
+    shuffled = order[:, [2, 0, 1, 3, 6, 5, 4]]
+    logits = prior.net(1, tokens, order, 3, classes, condition)
+    again = prior.net(1, tokens, shuffled, 3, classes, condition)
+    torch.testing.assert_close(again, logits.flip(1), atol=1e-5, rtol=0)
+    alone = prior.net(1, tokens[1:], order[1:], 3, classes[1:], condition[1:])
+    torch.testing.assert_close(alone, logits[1:], atol=1e-5, rtol=0)
+    moved = order.clone()
+    moved[:, -1] = order[:, -2]  # two masks at one place are one mask
+    twice = prior.net(1, tokens, moved, 3, classes, condition)
+    torch.testing.assert_close(twice[:, 1], twice[:, 2], atol=1e-5, rtol=0)
+    assert not torch.allclose(logits[:, 1], logits[:, 2], atol=1e-2)
+
+
 def test_a_masked_symbol_gives_nothing_away() -> None:
     prior, indices = small(), random_indices(LAYOUT, 2)
     tokens = flatten(indices)

@@ -68,7 +68,8 @@ class MaskedTransformerPrior(Prior):
         joint_depth: how many blocks after them over known and masked ones.
         heads: of attention, each width / heads dimensions.
         steps: of the walk, for each level; levels of fewer symbols take fewer.
-        choice_temperature: 0 leaves nothing of the choice to chance, above about 10 everything.
+        choice_temperature: 0 leaves nothing of the choice to chance, above about 10 everything. Symbols of one step know
+            nothing of each other and the least entropies are often neighbours, whom chance spreads.
         context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to every
             level's grid by means over areas or by linear interpolation.
         dropout: share of each block's outputs dropped in training.
@@ -84,11 +85,11 @@ class MaskedTransformerPrior(Prior):
         self,
         layout: Layout,
         width: int = 256,
-        depth: int = 6,
-        joint_depth: int = 2,
+        depth: int = 5,
+        joint_depth: int = 1,
         heads: int = 8,
         steps: int = 8,
-        choice_temperature: float = 1.0,
+        choice_temperature: float = 4.5,
         context_channels: int = 0,
         dropout: float = 0.0,
         label_dropout: float = 0.1,
