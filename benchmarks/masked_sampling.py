@@ -95,18 +95,21 @@ def runs(data: str, settings: Settings, folder: Path) -> tuple[Run, Run]:
     made = []
     for name, prior in priors.items():
         out = folder / name
-        if made and not out.exists():
-            shutil.copytree(made[0].folder, out, ignore=shutil.ignore_patterns("prior"))
-        pipeline.train(
-            "fashion-mnist",
-            data=data,
-            out=out,
-            stages=[s for s in ("tokenizer", "tokens", "prior") if not (out / s).exists()] or ["prior"],
-            bar=False,
-            training=training(settings.tokenizer),
-            prior_training=training(settings.prior, weight_decay=0.05),
-            prior=prior,
-        )
+        if not (out / "prior").exists():
+            if made:
+                shutil.rmtree(out, ignore_errors=True)
+                shutil.copytree(made[0].folder, out, ignore=shutil.ignore_patterns("prior"))
+            pipeline.train(
+                "fashion-mnist",
+                data=data,
+                out=out,
+                stages=["prior"] if made else ["tokenizer", "tokens", "prior"],
+                overwrite=bool(made),  # of the tokenizer's run this one is a copy, but for its prior
+                bar=False,
+                training=training(settings.tokenizer),
+                prior_training=training(settings.prior, weight_decay=0.05),
+                prior=prior,
+            )
         made.append(Run(out, "cpu"))
     return made[0], made[1]
 

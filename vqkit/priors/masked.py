@@ -68,8 +68,8 @@ class MaskedTransformerPrior(Prior):
         joint_depth: how many blocks after them over known and masked ones.
         heads: of attention, each width / heads dimensions.
         steps: of the walk, for each level; levels of fewer symbols take fewer.
-        choice_temperature: 0 leaves nothing of the choice to chance, above about 10 everything. Symbols of one step know
-            nothing of each other and the least entropies are often neighbours, whom chance spreads.
+        choice_temperature: 0 leaves nothing of the choice to chance, above about 10 everything. Symbols of one step
+            know nothing of each other, and the least entropies are often neighbours, which chance spreads.
         context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to every
             level's grid by means over areas or by linear interpolation.
         dropout: share of each block's outputs dropped in training.
