@@ -60,7 +60,16 @@ from vqkit.likelihoods import (
     Scored,
 )
 from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
-from vqkit.priors import MaskedTransformerPrior, NextScalePrior, PixelCNN, Stack, TransformerPrior, UniformPrior, UnigramPrior, WaveNet
+from vqkit.priors import (
+    MaskedTransformerPrior,
+    NextScalePrior,
+    PixelCNN,
+    Stack,
+    TransformerPrior,
+    UniformPrior,
+    UnigramPrior,
+    WaveNet,
+)
 from vqkit.signal import Layout, Signal
 
 SIGNAL = Signal(2, (8, 12), -1.0, 3.0, None, ("a", "b"))
@@ -165,6 +174,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     NextScalePrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,
+    },
     MaskedTransformerPrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "joint_depth": 3, "heads": 2, "steps": 3, "choice_temperature": 0.5,
         "context_channels": 3, "dropout": 0.2, "label_dropout": 0.3,

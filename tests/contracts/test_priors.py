@@ -11,11 +11,11 @@ from torch import Tensor
 
 from vqkit.checkpoint import build, config_of
 from vqkit.priors import (
+    MaskedTransformerPrior,
     NextScalePrior,
     PixelCNN,
     Prior,
     Stack,
-    MaskedTransformerPrior,
     Step,
     TransformerPrior,
     UniformPrior,
@@ -46,10 +46,9 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),
     "next scale": lambda layout: shaken(NextScalePrior(layout, width=32, depth=2, heads=2)),
     "stack": lambda layout: shaken(Stack(layout, parts(layout), width=8, residual_layers=1)),
+    "masked": lambda layout: shaken(MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3)),
 }
 ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet"}
-    "masked": lambda layout: shaken(MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3)),
-ONE_LEVEL = {"pixelcnn", "pixelsnail"}
 OWN_ORDER = {"masked"}  # what is known decides which positions come next
 BATCH = 3
 

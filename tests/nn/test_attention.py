@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from vqkit.nn.attention import Block, coordinates, rotations
+from vqkit.nn.attention import Block, overlay, rotations
 
 
 def test_a_mask_says_who_sees_whom() -> None:
     torch.manual_seed(0)
-    block, x, turns = Block(16, 2, 1), torch.randn(2, 6, 16), rotations(coordinates([(6,)]), 8)
+    block, x, turns = Block(16, 2, 1), torch.randn(2, 6, 16), rotations(torch.cat(overlay([(6,)])), 8)
     triangle = torch.ones(6, 6, dtype=torch.bool).tril()
     torch.testing.assert_close(block(x, turns, mask=triangle), block(x, turns))
     torch.testing.assert_close(block(x, turns, mask=torch.ones_like(triangle)), block(x, turns, causal=False))
@@ -26,7 +26,7 @@ def test_a_mask_says_who_sees_whom() -> None:
 
 
 def test_cells_of_several_grids_are_where_they_lie_on_the_finest() -> None:
-    found = coordinates([(1, 1), (2, 2), (2, 4)])
+    found = torch.cat(overlay([(1, 1), (2, 2), (2, 4)]))
     assert found[0].tolist() == [0.5, 1.5]
     assert found[1:5].tolist() == [[0.0, 0.5], [0.0, 2.5], [1.0, 0.5], [1.0, 2.5]]
     assert found[5:].tolist() == [[float(row), float(column)] for row in range(2) for column in range(4)]

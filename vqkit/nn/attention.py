@@ -43,17 +43,6 @@ def rotations(coordinates: Tensor, head_dim: int) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()]).float()
 
 
-def coordinates(grids: Sequence[tuple[int, ...]]) -> Tensor:
-    """Where the cells of several grids are that lie over each other, in cells of the finest: [cells of all, dims]
-    float32, at the centres."""
-    finest = [max(extents) for extents in zip(*grids, strict=True)]
-    found = []
-    for grid in grids:
-        axes = [(torch.arange(n) + 0.5) * (most / n) - 0.5 for n, most in zip(grid, finest, strict=True)]
-        found.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2))
-    return torch.cat(found)
-
-
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turns x [B, T, ..., D] by its positions' `rotations` [2, T, D / 2] or [2, B, T, D / 2], in x's own precision."""
     cos, sin = turns.to(x.dtype).view(*turns.shape[:-1], *(1,) * (x.ndim - 3), -1)

@@ -9,11 +9,12 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from vqkit.nn.attention import Block, coordinates, rotations
+from vqkit.nn.attention import Block, overlay, rotations
 from vqkit.nn.pyramid import area, linear
 from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.embedding import SymbolEmbedding
 from vqkit.priors.guidance import Guidance
+from vqkit.priors.head import Head
 from vqkit.priors.inputs import (
     check_indices,
     check_layout,
@@ -26,7 +27,6 @@ from vqkit.priors.inputs import (
     unflatten,
 )
 from vqkit.priors.nats import log_p, mean_nats
-from vqkit.priors.pixelcnn import Head
 from vqkit.signal import Indices, Layout, Side
 
 
@@ -94,7 +94,7 @@ class NextScalePrior(Prior):
 
         level = torch.arange(len(self._cells)).repeat_interleave(torch.tensor(self._cells))
         self.register_buffer("mask", level[:, None] >= level, persistent=False)
-        self.register_buffer("turns", rotations(coordinates(layout.grids), width // heads), persistent=False)
+        self.register_buffer("turns", rotations(torch.cat(overlay(layout.grids)), width // heads), persistent=False)
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token; in training mode some labels and outputs are dropped."""
