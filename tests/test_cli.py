@@ -374,3 +374,39 @@ def test_a_full_disk_is_told_in_a_sentence(
     sentence = refusal(capsys, "train", "digits", "--out", tmp_path / "run", *TINY)
     assert "the disk is full" in sentence
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_what_samples_teach_is_measured_where_it_is_asked_for_and_stays(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vqkit.run.generation._STEPS", 3)
+    monkeypatch.setattr("vqkit.run.generation._MOST", 30)
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    capsys.readouterr()
+    assert "leave --data and --samples out" in refusal(capsys, "evaluate", out, "--classification", "--samples=9")
+    assert main(["evaluate", str(out), "--classification", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["generation"]["classification"]
+    assert list(found) == ["real", "reconstructions", "samples"]
+    assert {numbers["trained_on"] for numbers in found.values()} == {30}
+    assert main(["evaluate", str(out)]) == 0
+    assert "Top-1" in capsys.readouterr().out
+    assert json.loads((out / "evaluation.json").read_text())["generation"]["classification"] == found
+
+
+def test_samples_of_no_class_teach_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--training.max_steps=2", "--tokenizer.width=8", "--stages=tokenizer,tokens,prior,evaluation"]
+    unigram, unlabelled, vae = tmp_path / "unigram", tmp_path / "unlabelled", tmp_path / "vae"
+    assert main(["train", "digits", "--out", str(unigram), *short, "--prior", "UnigramPrior"]) == 0
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8))
+    data = ["--data", str(tmp_path / "x.npy")]
+    assert main(["train", "digits", "--out", str(unlabelled), *short, *data, "--prior", "UnigramPrior"]) == 0
+    gaussian = ["--tokenizer.bottleneck=GaussianBottleneck", "--tokenizer.bottleneck.dim=4", "--prior", "null"]
+    short[-1] = "--stages=tokenizer,evaluation"
+    assert main(["train", "digits", "--out", str(vae), *short, *gaussian]) == 0
+    capsys.readouterr()
+    assert "train a prior that does" in refusal(capsys, "evaluate", unigram, "--classification")
+    assert "a folder with one subfolder a class" in refusal(capsys, "evaluate", unlabelled, "--classification")
+    assert "label_dim above 0" in refusal(capsys, "evaluate", vae, "--classification")
+    shutil.rmtree(unigram / "prior")
+    assert "has no prior yet" in refusal(capsys, "evaluate", unigram, "--classification")

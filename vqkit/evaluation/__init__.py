@@ -1,6 +1,8 @@
-"""What a model and a prior are worth: fidelity, rate, the bound on the likelihood, and how much of the codebook is in
-use."""
+"""What a model and a prior are worth: fidelity, rate, the bound on the likelihood, how much of the codebook is in use,
+and what samples are."""
 
+from vqkit.evaluation.classification import classification_accuracy as classification_accuracy
+from vqkit.evaluation.classification import classification_rows as classification_rows
 from vqkit.evaluation.codebook import CodebookHealth as CodebookHealth
 from vqkit.evaluation.codebook import perplexity as perplexity
 from vqkit.evaluation.codebook import usage as usage
@@ -11,5 +13,6 @@ from vqkit.evaluation.fidelity import psnr as psnr
 from vqkit.evaluation.measures import MEASURES as MEASURES
 from vqkit.evaluation.measures import Measure as Measure
 from vqkit.evaluation.rate import Rate as Rate
+from vqkit.evaluation.table import GENERATION as GENERATION
 from vqkit.evaluation.table import rows as rows
 from vqkit.evaluation.table import table as table

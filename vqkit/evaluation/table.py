@@ -1,13 +1,19 @@
-"""Every number of an evaluation, a row a measure and a column a split: for the terminal and for the report."""
+"""Every number of an evaluation: for each split, a row a measure and a column a split, and what is of samples; for the
+terminal and for the report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from rich.console import Group
 from rich.table import Table
 
+from vqkit.evaluation.classification import COLUMNS, classification_rows
 from vqkit.evaluation.measures import ABSENT, MEASURES
+
+GENERATION = "generation"
+"""The key of an evaluation that has, beside the splits, what is of samples: `classification`."""
 
 
 class Row(NamedTuple):
@@ -24,7 +30,7 @@ class Row(NamedTuple):
 def rows(evaluation: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
     """Those of `MEASURES` that a model's evaluation speaks of: one without tokens has none of them. Where there are
     several levels, a measure is followed by what it is of each, as far as that was measured."""
-    splits = list(evaluation.values())
+    splits = list(_splits(evaluation).values())
     grids = splits[0].get("grids", []) if splits else []
     for key, measure in MEASURES.items():
         if not any(key in found for found in splits):
@@ -38,17 +44,37 @@ def rows(evaluation: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
                 yield Row(title, "", [measure.show(value) for value in values], [], True)
 
 
-def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
-    """`evaluation` maps the name of a split, such as "train", to what `evaluate` found there: a column each."""
+def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Group:
+    """`evaluation` maps the name of a split, such as "train", to what `evaluate` found there: a column each. What was
+    measured of samples follows, in tables of its own."""
+    generation = evaluation.get(GENERATION, {})
+    parts = [_of_splits(evaluation)]
+    if classification := generation.get("classification"):
+        parts.append(_of_classification(classification))
+    return Group(*parts)
+
+
+def _of_splits(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
     result = Table("", caption_justify="left")
-    for split in evaluation:
+    for split in _splits(evaluation):
         result.add_column(split, justify="right")
     for row in rows(evaluation):
         result.add_row(f"  {row.title}" if row.of_level else row.title, *row.values)
     # Splits of one run lack the same numbers, and several numbers the same thing, so each reason is said once.
     names: dict[str, dict[str, None]] = {}
-    for found in evaluation.values():
+    for found in _splits(evaluation).values():
         for key, text in found.get("reasons", {}).items():
             names.setdefault(text, {})[MEASURES[key].name] = None
     result.caption = "\n".join(f"{', '.join(keys)} {ABSENT} {text}" for text, keys in names.items()) or None
     return result
+
+
+def _of_classification(classification: Mapping[str, Any]) -> Table:
+    result = Table("Classifier trained on", *(column.title for column in COLUMNS.values()))
+    for row in classification_rows(classification):
+        result.add_row(row.source, *row.values)
+    return result
+
+
+def _splits(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {name: found for name, found in evaluation.items() if name != GENERATION}

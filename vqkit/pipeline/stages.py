@@ -12,10 +12,11 @@ import yaml
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, shuffled, spread, sweep
+from vqkit.evaluation import GENERATION
 from vqkit.pipeline.findings import report
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
-from vqkit.run import Run, tokenize
+from vqkit.run import Run, evaluate_samples, tokenize
 from vqkit.training import PriorObjective, TokenizerObjective
 from vqkit.training.states import last_state
 
@@ -71,7 +72,8 @@ def _train_prior(inputs: StageInputs) -> None:
 
 
 def _evaluate(inputs: StageInputs) -> None:
-    inputs.run.save_evaluation(inputs.run.evaluate(bar=inputs.bar))
+    numbers = inputs.run.evaluate(bar=inputs.bar)
+    inputs.run.save_evaluation({**numbers, GENERATION: evaluate_samples(inputs.run, bar=inputs.bar)})
 
 
 def _report(inputs: StageInputs) -> None:
