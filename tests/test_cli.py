@@ -379,8 +379,8 @@ def test_a_full_disk_is_told_in_a_sentence(
 def test_what_samples_teach_is_measured_where_it_is_asked_for_and_stays(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vqkit.run.generation._STEPS", 3)
-    monkeypatch.setattr("vqkit.run.generation._MOST", 30)
+    monkeypatch.setattr("vqkit.run.classification._STEPS", 3)
+    monkeypatch.setattr("vqkit.run.classification._MOST", 30)
     out = tmp_path / "run"
     shutil.copytree(run, out)
     capsys.readouterr()

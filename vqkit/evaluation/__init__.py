@@ -12,6 +12,10 @@ from vqkit.evaluation.fidelity import Fidelity as Fidelity
 from vqkit.evaluation.fidelity import psnr as psnr
 from vqkit.evaluation.measures import MEASURES as MEASURES
 from vqkit.evaluation.measures import Measure as Measure
+from vqkit.evaluation.neighbours import MEMORISATION as MEMORISATION
+from vqkit.evaluation.neighbours import memorisation as memorisation
+from vqkit.evaluation.neighbours import memorisation_rows as memorisation_rows
+from vqkit.evaluation.neighbours import nearest as nearest
 from vqkit.evaluation.rate import Rate as Rate
 from vqkit.evaluation.table import GENERATION as GENERATION
 from vqkit.evaluation.table import rows as rows

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from vqkit.evaluation.classification import COLUMNS, classification_rows
 from vqkit.evaluation.measures import ABSENT, MEASURES
+from vqkit.evaluation.neighbours import memorisation_rows
 
 GENERATION = "generation"
-"""The key of an evaluation that has, beside the splits, what is of samples: `classification`."""
+"""The key of an evaluation that has, beside the splits, what is of samples: `classification` and `memorisation`."""
 
 
 class Row(NamedTuple):
@@ -51,6 +52,8 @@ def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Group:
     parts = [_of_splits(evaluation)]
     if classification := generation.get("classification"):
         parts.append(_of_classification(classification))
+    if memorised := generation.get("memorisation"):
+        parts.append(_of_memorisation(memorised))
     return Group(*parts)
 
 
@@ -73,6 +76,13 @@ def _of_classification(classification: Mapping[str, Any]) -> Table:
     result = Table("Classifier trained on", *(column.title for column in COLUMNS.values()))
     for row in classification_rows(classification):
         result.add_row(row.source, *row.values)
+    return result
+
+
+def _of_memorisation(memorised: Mapping[str, Any]) -> Table:
+    result = Table("Distance to the nearest train picture", "")
+    for measure, value in memorisation_rows(memorised):
+        result.add_row(measure.title, value)
     return result
 
 

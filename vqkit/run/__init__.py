@@ -1,8 +1,8 @@
 """A run is a folder: what it holds, and what can be done with that."""
 
 from vqkit.run.files import reconstruct_files as reconstruct_files
-from vqkit.run.generation import classification as classification
 from vqkit.run.generation import evaluate_samples as evaluate_samples
+from vqkit.run.generation import searched as searched
 from vqkit.run.run import EVALUATED as EVALUATED
 from vqkit.run.run import SPLITS as SPLITS
 from vqkit.run.run import Run as Run
