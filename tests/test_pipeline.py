@@ -59,6 +59,21 @@ def test_the_report_is_not_named_twice(run: Run) -> None:
     assert "<title>digits</title>" in run.results["report"].read_text()
 
 
+def test_the_report_draws_in_every_way_that_the_prior_allows(run: Run) -> None:
+    page = run.results["report"].read_text()
+    for name in ("temperature 0.7", "temperature 0.85", "temperature 1", "guidance 2", "guidance 4"):
+        assert f"<figcaption>{name}</figcaption>" in page
+    assert "<h2>Nearest training neighbours" in page and "1,611 train pictures" in page
+
+
+def test_samples_are_compared_with_the_train_pictures(run: Run) -> None:
+    found = run.evaluation["generation"]
+    assert set(found) == {"memorisation"}
+    numbers = found["memorisation"]
+    assert (numbers["samples"], numbers["searched"]) == (64, 1611)
+    assert numbers["ratio"] > 0 and numbers["ratio_of_copies"] > 0
+
+
 def test_a_loaded_run_encodes_decodes_and_samples(run: Run) -> None:
     loaded = vqkit.load(run.folder)
     x = loaded.dataset("validation").read(range(5)).x
@@ -254,6 +269,7 @@ def test_a_vae_is_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFi
         )
         assert numbers["kl_nats_training_prior"] > 0 and "estimated_bits" not in numbers
     text = run.results["report"].read_text()
+    assert "<h2>Nearest training neighbours</h2>" in text and "Temperature and guidance" not in text
     assert "<h2>Samples</h2>" in text and "<h2>Codebooks</h2>" not in text and "<h2>Tokens</h2>" not in text
     np.save(tmp_path / "digits.npy", np.zeros((3, 8, 8), np.uint8))
     assert cli.main(["doctor", str(run.folder)]) == cli.main(["evaluate", str(run.folder), "--samples=9"]) == 0
@@ -337,7 +353,8 @@ def test_a_prior_with_nothing_to_train_is_a_run_too(
         assert torch.equal(run.prior.get_buffer("counts_0")[0], indices.flatten().bincount(minlength=16))
         assert run.evaluation["train"]["nats_per_token"] < run.evaluation["train"]["uniform_nats_per_token"]
     assert torch.equal(run.sample(3, seed=1), run.sample(3, seed=1))
-    assert run.results["report"].exists()
+    page = run.results["report"].read_text()
+    assert "temperature 0.7" in page and "guidance 2" not in page  # independent symbols know no class
     assert cli.main(["doctor", str(run.folder)]) == 0
     assert "take a prior that is trained, such as TransformerPrior" in capsys.readouterr().out
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from vqkit.evaluation import MEASURES
-from vqkit.report import Findings, write
+from vqkit.evaluation import MEASURES, Neighbours
+from vqkit.report import Findings, Generation, write
 from vqkit.report.curves import training_charts, usage_chart
 from vqkit.report.pictures import code_colours
 from vqkit.signal import Layout
 
+X = torch.arange(192).view(3, 1, 8, 8).byte()
 LAYOUT = Layout(((2, 2), (4, 4)), ((8,), (16, 16)))
 
 
@@ -38,13 +39,18 @@ def findings(**changed: Any) -> Findings:
             torch.randint(0, sizes[0], (3, len(sizes), *grid), generator=generator)
             for grid, sizes in zip(LAYOUT.grids, LAYOUT.codebook_sizes, strict=True)
         ),
-        samples=x.expand(-1, 3, -1, -1),
-        sample_labels=["zero", "one", "two"],
+        generation=generation(x.expand(-1, 3, -1, -1)),
         layout=LAYOUT,
         token_counts=[torch.arange(8)[None], torch.arange(32).view(2, 16)],
         metrics={"tokenizer": rows, "prior": rows},
         facts={"Hardware": "a laptop"},
     )._replace(**changed)
+
+
+def generation(x: torch.Tensor, **changed: Any) -> Generation:
+    near = Neighbours(x[:2, None].repeat(1, 3, 1, 1, 1), torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]), 9)
+    rows = {"temperature 0.7": x, "temperature 1": x, "guidance 2": x, "guidance 4": x}
+    return Generation(x, ["zero", "one", "two"], rows, near)._replace(**changed)
 
 
 class Elements(HTMLParser):
@@ -85,8 +91,9 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     assert all(str(value).startswith("#") for _, a in elements for name, value in a.items() if name.endswith("href"))
     assert "http" not in text and "@import" not in text
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
-    # three pairs, three originals beside two reconstructions, or beside three maps, and three samples
-    assert sum(tag == "img" for tag, _ in elements) == 6 + 3 * 3 + 3 * 4 + 3
+    # three pairs, three originals beside two reconstructions, or beside three maps, three samples, and again at each of
+    # four choices, and two of them beside three neighbours
+    assert sum(tag == "img" for tag, _ in elements) == 6 + 3 * 3 + 3 * 4 + 3 + 3 * 4 + 2 * 4
     assert sum(tag == "svg" for tag, _ in elements) == 2 + 2
 
 
@@ -99,7 +106,8 @@ def test_ids_are_defined_where_referred_to(tmp_path: Path) -> None:
 def test_what_the_user_wrote_is_text(tmp_path: Path) -> None:
     evil = '<script>alert("x")</script>'
     text = page_of(
-        tmp_path, title=evil, sample_labels=[evil] * 3, config_yaml=evil, command=evil, facts={evil: evil},
+        tmp_path, title=evil, config_yaml=evil, command=evil, facts={evil: evil},
+        generation=generation(X, labels=[evil] * 3, choices={evil: X}),
         metrics={"tokenizer": [{"step": 1, evil: 2.0, "a\\1b": 1.0}]},
     )  # fmt: skip
     assert "<script" not in text
@@ -110,8 +118,7 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
     none: dict[str, Any] = dict.fromkeys(MEASURES) | {"psnr": float("nan"), "reasons": {"usage": "No codes."}}
     text = page_of(
         tmp_path,
-        samples=None,
-        sample_labels=[],
+        generation=None,
         metrics={"tokenizer": [], "prior": [{"step": 1, "loss": "nan"}]},
         evaluation={"validation": none},
         token_counts=[torch.zeros(1, 8, dtype=torch.int64), torch.zeros(2, 16, dtype=torch.int64)],
@@ -129,7 +136,42 @@ def test_every_level_has_its_own_number(tmp_path: Path) -> None:
 
 
 def test_samples_may_have_no_labels(tmp_path: Path) -> None:
-    assert "was asked for" not in page_of(tmp_path, sample_labels=[])
+    assert "was asked for" not in page_of(tmp_path, generation=generation(X, labels=[]))
+
+
+def test_samples_are_shown_in_every_way_of_drawing_and_beside_their_neighbours(tmp_path: Path) -> None:
+    text = page_of(tmp_path)
+    assert re.findall(r"<figcaption>(temperature.*?|guidance.*?)</figcaption>", text) == [
+        "temperature 0.7",
+        "temperature 1",
+        "guidance 2",
+        "guidance 4",
+    ]
+    section = text[text.index("<h2>Nearest training") : text.index("<h2>Codebooks")]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", section) == [
+        *("sample", "0.000", "0.100", "0.200"),
+        *("sample", "0.300", "0.400", "0.500"),
+    ]
+    assert "The median sample" not in section
+    none = page_of(tmp_path, generation=generation(X, choices={}))
+    assert "Temperature and guidance" not in none and "Classification accuracy" not in none
+
+
+def test_what_was_measured_of_samples_is_told(tmp_path: Path) -> None:
+    numbers = dict.fromkeys(MEASURES, 0.5)
+    near = {"sample_distance": 0.11, "held_out_distance": 0.1, "copy_distance": 0.05, "searched": 1234}
+    rows = {
+        source: {"top_1": share, "top_5": None, "trained_on": 1500, "tested_on": 200}
+        for source, share in (("real", 0.75), ("reconstructions", 0.5), ("samples", 0.25))
+    }
+    told = {"memorisation": near | {"ratio": 1.1, "ratio_of_copies": 0.5}, "classification": rows}
+    text = page_of(tmp_path, evaluation={"train": numbers, "validation": numbers, "generation": told})
+    Elements(text)
+    assert "<b>1.100</b>" in text and "1,234 train pictures" in text
+    for source, share in (("Real", "75.00"), ("Reconstructions", "50.00"), ("Samples", "25.00")):
+        assert f'<th scope="row">{source}</th><td>{share}</td><td>—</td>' in text
+    assert "1,500 train pictures" in text and "200 held-out" in text
+    assert ">generation<" not in text  # it is no split
 
 
 def test_a_pair_has_its_own_psnr(tmp_path: Path) -> None:
@@ -143,9 +185,7 @@ def test_a_pair_has_its_own_psnr(tmp_path: Path) -> None:
 
 def test_levels_are_shown_one_after_the_other(tmp_path: Path) -> None:
     x = torch.full((7, 1, 8, 8), 51, dtype=torch.uint8)
-    text = page_of(
-        tmp_path, originals=x, reconstructions={2: x + 102, 3: x + 51, 4: x}, indices=(), sample_labels=[], samples=None
-    )
+    text = page_of(tmp_path, originals=x, reconstructions={2: x + 102, 3: x + 51, 4: x}, indices=(), generation=None)
     section = text[text.index("<h2>Level by level") : text.index("<h2>Tokens")]
     assert re.findall(r"<figcaption>(.*?)</figcaption>", section) == ["8.0 dB", "14.0 dB", "exact", "original"] * 6
     assert 'alt="Original 6 from 3 levels"' in section and "coarsest levels alone" in section
@@ -165,7 +205,7 @@ def test_pictures_are_checked(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_page(tmp_path: Path) -> None:
     before = page_of(tmp_path)
     with pytest.raises(ValueError, match="uint8"):
-        write(findings(samples=torch.zeros(1)), tmp_path / "report" / "index.html")
+        write(findings(generation=generation(X)._replace(samples=torch.zeros(1))), tmp_path / "report" / "index.html")
     assert (tmp_path / "report" / "index.html").read_text(encoding="utf-8") == before
 
 

@@ -255,3 +255,24 @@ def test_an_evaluation_without_codebooks_is_refused() -> None:
     del older["perplexity_of_codebooks"]
     with pytest.raises(ValueError, match="vqkit evaluate RUN"):
         diagnose({"train": older, "validation": older}, LAYOUT, {"tokenizer": [], "prior": []})
+
+
+@pytest.mark.parametrize(
+    ("ratio", "copies", "checks"),
+    [(1.04, 0.5, []), (0.76, 0.5, []), (0.74, 0.5, ["memorisation"]), (0.5, 0.5, ["memorisation"]), (0.8, 0.81, [])],
+)
+def test_samples_that_are_copies_are_found(ratio: float, copies: float, checks: list[str]) -> None:
+    measured = {"memorisation": {"ratio": ratio, "ratio_of_copies": copies}}
+    splits = {"train": numbers(), "validation": numbers(), "generation": measured}
+    findings = diagnose(splits, LAYOUT, {"tokenizer": [], "prior": []})
+    assert ill(findings) == checks
+    told = [finding.sentence for finding in findings if finding.check == "memorisation"]
+    assert len(told) == (copies <= 0.8)  # a coarse decoder's copies cannot be told from new pictures
+    assert all(f"{ratio:.2f} times as far" in sentence for sentence in told)
+
+
+def test_no_ratio_no_finding() -> None:
+    for measured in ({}, {"memorisation": {"ratio": None, "ratio_of_copies": None}}):
+        splits = {"train": numbers(), "validation": numbers(), "generation": measured}
+        findings = diagnose(splits, LAYOUT, {"tokenizer": [], "prior": []})
+        assert "memorisation" not in {finding.check for finding in findings}

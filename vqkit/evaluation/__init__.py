@@ -13,10 +13,12 @@ from vqkit.evaluation.fidelity import psnr as psnr
 from vqkit.evaluation.measures import MEASURES as MEASURES
 from vqkit.evaluation.measures import Measure as Measure
 from vqkit.evaluation.neighbours import MEMORISATION as MEMORISATION
+from vqkit.evaluation.neighbours import Neighbours as Neighbours
 from vqkit.evaluation.neighbours import memorisation as memorisation
 from vqkit.evaluation.neighbours import memorisation_rows as memorisation_rows
 from vqkit.evaluation.neighbours import nearest as nearest
 from vqkit.evaluation.rate import Rate as Rate
 from vqkit.evaluation.table import GENERATION as GENERATION
 from vqkit.evaluation.table import rows as rows
+from vqkit.evaluation.table import splits as splits
 from vqkit.evaluation.table import table as table

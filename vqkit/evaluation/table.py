@@ -31,14 +31,14 @@ class Row(NamedTuple):
 def rows(evaluation: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
     """Those of `MEASURES` that a model's evaluation speaks of: one without tokens has none of them. Where there are
     several levels, a measure is followed by what it is of each, as far as that was measured."""
-    splits = list(_splits(evaluation).values())
-    grids = splits[0].get("grids", []) if splits else []
+    found_in = list(splits(evaluation).values())
+    grids = found_in[0].get("grids", []) if found_in else []
     for key, measure in MEASURES.items():
-        if not any(key in found for found in splits):
+        if not any(key in found for found in found_in):
             continue
-        reasons = list(dict.fromkeys(text for found in splits if (text := found.get("reasons", {}).get(key))))
-        yield Row(measure.title, measure.meaning, [measure.show(found.get(key)) for found in splits], reasons, False)
-        parts = [found.get(f"{key}_of_levels", []) for found in splits]
+        reasons = list(dict.fromkeys(text for found in found_in if (text := found.get("reasons", {}).get(key))))
+        yield Row(measure.title, measure.meaning, [measure.show(found.get(key)) for found in found_in], reasons, False)
+        parts = [found.get(f"{key}_of_levels", []) for found in found_in]
         if len(grids) > 1 and all(parts):
             for number, (grid, *values) in enumerate(zip(grids, *parts, strict=True), 1):
                 title = f"level {number}, {' × '.join(map(str, grid))}"
@@ -59,13 +59,13 @@ def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Group:
 
 def _of_splits(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
     result = Table("", caption_justify="left")
-    for split in _splits(evaluation):
+    for split in splits(evaluation):
         result.add_column(split, justify="right")
     for row in rows(evaluation):
         result.add_row(f"  {row.title}" if row.of_level else row.title, *row.values)
     # Splits of one run lack the same numbers, and several numbers the same thing, so each reason is said once.
     names: dict[str, dict[str, None]] = {}
-    for found in _splits(evaluation).values():
+    for found in splits(evaluation).values():
         for key, text in found.get("reasons", {}).items():
             names.setdefault(text, {})[MEASURES[key].name] = None
     result.caption = "\n".join(f"{', '.join(keys)} {ABSENT} {text}" for text, keys in names.items()) or None
@@ -86,5 +86,6 @@ def _of_memorisation(memorised: Mapping[str, Any]) -> Table:
     return result
 
 
-def _splits(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def splits(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """What an evaluation found in each split, without what is of samples."""
     return {name: found for name, found in evaluation.items() if name != GENERATION}

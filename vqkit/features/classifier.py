@@ -18,8 +18,8 @@ _POSITIONS = 64  # at most, after the strided convolutions
 class Classifier(nn.Module):
     """log p(label | x) but for a constant: x [B, C, *grid] in native values -> logits [B, classes].
 
-    Strided convolutions until 64 positions or fewer are left, two residual layers, the mean over the positions, and an
-    affine map. Raises ValueError where the signal has fewer than two classes.
+    Strided convolutions until 64 positions or fewer are left, residual layers, and one affine map of all that is there
+    then. Raises ValueError where the signal has fewer than two classes.
     """
 
     def __init__(self, signal: Signal, width: int = 64) -> None:
@@ -30,11 +30,11 @@ class Classifier(nn.Module):
         grid, halvings = signal.grid, 0
         while math.prod(grid) > _POSITIONS and min(grid) > 1:
             grid, halvings = tuple(n // 2 for n in grid), halvings + 1
-        self.encoder = ConvEncoder(signal.channels, width, halvings, dims=len(signal.grid))
-        self.head = nn.Linear(width, len(signal.labels))
+        self.encoder = ConvEncoder(signal.channels, width, halvings, dims=len(grid))
+        self.head = nn.Linear(width * math.prod(grid), len(signal.labels))
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.encoder(self.signal.normalise(x)).flatten(2).mean(-1))
+        logits: Tensor = self.head(self.encoder(self.signal.normalise(x)).flatten(1))
         return logits
 
 

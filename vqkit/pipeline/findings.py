@@ -9,12 +9,14 @@ from pathlib import Path
 from torch import Tensor
 
 from vqkit.data import spread
-from vqkit.evaluation import CodebookHealth
-from vqkit.report import Findings, write
-from vqkit.run import Run
+from vqkit.evaluation import CodebookHealth, nearest
+from vqkit.report import Findings, Generation, write
+from vqkit.run import Run, searched
 from vqkit.signal import Batch, Indices, Layout
 
 _SHOWN = 16  # held-out samples in the report
+_COMPARED, _NEAR = 8, 3  # samples beside so many of their nearest train pictures
+_TEMPERATURES, _GUIDANCE = (0.7, 0.85, 1.0), (2.0, 4.0)  # beside a guidance of 1, which each temperature has
 
 
 def report(run: Run) -> Path:
@@ -23,13 +25,6 @@ def report(run: Run) -> Path:
     data = run.dataset("validation")
     held_out = data.read(spread(len(data), _SHOWN))
     layout, indices, token_counts = _tokens(run, held_out)
-    samples, labels = None, []
-    if run.can_sample:
-        names = run.tokenizer.signal.labels
-        columns = len(names) if 1 < len(names) <= 16 else 8  # a column a class where there are few
-        samples, drawn = run.sample(8 * columns), run.labels(8 * columns)
-        labels = [] if drawn is None else [names[label] for label in drawn.tolist()]
-        run.save_samples(samples, run.results["samples"], columns)
     findings = Findings(
         title=": ".join(dict.fromkeys([run.folder.resolve().name, run.recipe.data])),
         config_yaml=run.config,
@@ -38,8 +33,7 @@ def report(run: Run) -> Path:
         originals=held_out.x,
         reconstructions={n: run.reconstruct(held_out.x, held_out.side, n) for n in run.tokenizer.prefixes},
         indices=indices,
-        samples=samples,
-        sample_labels=labels,
+        generation=_generation(run) if run.can_sample else None,
         layout=layout,
         token_counts=token_counts,
         metrics=run.metrics,
@@ -47,6 +41,31 @@ def report(run: Run) -> Path:
     )
     write(findings, run.results["report"])
     return run.results["report"]
+
+
+def _generation(run: Run) -> Generation:
+    """Samples, written to samples.png as well, some of them drawn in other ways, and their nearest train pictures."""
+    names, train = run.tokenizer.signal.labels, run.dataset("train")
+    columns = len(names) if 1 < len(names) <= 16 else 8  # a column a class where there are few
+    samples, drawn = run.sample(8 * columns), run.labels(8 * columns)
+    run.save_samples(samples, run.results["samples"], columns)
+    near = min(_NEAR, len(train))
+    return Generation(
+        samples,
+        [] if drawn is None else [names[label] for label in drawn.tolist()],
+        _choices(run, columns) if run.tokenizer.discrete else {},
+        nearest(samples[:_COMPARED], searched(train, bar=False), run.tokenizer.signal, near),
+    )
+
+
+def _choices(run: Run, n: int) -> dict[str, Tensor]:
+    """n samples of one seed at several temperatures and, of a prior that knows classes both given and left out, with
+    more and more guidance."""
+    rows = {f"temperature {temperature:g}": run.sample(n, temperature=temperature) for temperature in _TEMPERATURES}
+    try:
+        return rows | {f"guidance {scale:g}": run.sample(n, guidance=scale) for scale in _GUIDANCE}
+    except ValueError:  # who can be guided, the prior itself knows best
+        return rows
 
 
 def _tokens(run: Run, shown: Batch) -> tuple[Layout, Indices, list[Tensor]]:

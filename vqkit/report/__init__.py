@@ -1,4 +1,5 @@
 """Numbers and pictures of a run -> one self-contained HTML page."""
 
-from vqkit.report.report import Findings as Findings
+from vqkit.report.findings import Findings as Findings
+from vqkit.report.findings import Generation as Generation
 from vqkit.report.report import write as write

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from vqkit.evaluation import GENERATION
 from vqkit.signal import Layout
 
 Rows = Sequence[Mapping[str, float]]
@@ -21,6 +22,7 @@ _UNUSED = 1.1  # perplexity: a seventh of a bit a token, next to nothing
 _APART = 2.0  # times: means of what they win are then a quarter of its energy; runs that work end within 1.4
 _NO_BETTER = 0.99  # of the unigram's nats: within what another order of the batches changes
 _OVERFIT = {"tokenizer": ("mse", 1.5), "prior": ("nats_per_token", 1.1)}  # validation over train: 2 dB, a tenth more
+_COARSE = 0.8  # of the distance of held-out pictures: what a copy has then is within what samples differ by
 _MOVING = 0.05  # of the loss's whole fall, over the last fifth of training: beyond the noise of a fifth's mean
 _FEWEST_ROWS = 10  # of a log: two in each fifth
 _WAITING = 0.2  # share of the time: what a faster source could save at most
@@ -59,7 +61,8 @@ def diagnose(
     """Every check that the numbers allow.
 
     Args:
-        evaluation: what `evaluate` found in the splits "train" and "validation".
+        evaluation: what `evaluate` found in the splits "train" and "validation", and perhaps what was measured of
+            samples, under "generation".
         layout: the tokenizer's; without levels where it has no indices, whose checks are then left out.
         metrics: the logs of the stages "tokenizer" and "prior"; no rows where a stage was not trained.
 
@@ -78,6 +81,7 @@ def diagnose(
         suffix = f"_{codebooks.level - 1}" if len(levels) > 1 else ""
         found.append(norms_apart(codebooks, metrics["tokenizer"], suffix))
     found += [posterior_collapse(held_out), useless_prior(held_out)]
+    found.append(memorisation(evaluation.get(GENERATION, {}).get("memorisation", {})))
     for stage, rows in metrics.items():
         gap = overfitting(stage, rows, train, held_out)
         overfits = gap is not None and gap.remedy is not None
@@ -220,6 +224,24 @@ def useless_prior(held_out: Mapping[str, Any]) -> Finding | None:
         "The prior knows nothing beyond these, and samples drawn from it are noise: train it longer, with another "
         "learning rate, or wider; or take a prior that is trained, such as TransformerPrior."
         if nats > _NO_BETTER * unigram
+        else None,
+    )
+
+
+def memorisation(measured: Mapping[str, Any]) -> Finding | None:
+    """How near samples are to train pictures, between what held-out pictures are and what copies would be; None where it
+    was not measured, or the reconstructions are so coarse that copies could not be told."""
+    ratio, copies = measured.get("ratio"), measured.get("ratio_of_copies")
+    if ratio is None or copies is None or copies > _COARSE:
+        return None
+    return Finding(
+        "memorisation",
+        None,
+        f"The median sample is {ratio:.2f} times as far from its nearest train picture as a held-out picture is; a copy "
+        f"would be {copies:.2f} times as far.",
+        "It gives back what it was trained on: give it more data, more weight_decay or dropout, fewer max_steps, or make "
+        "the prior smaller."
+        if ratio < (1 + copies) / 2
         else None,
     )
 
