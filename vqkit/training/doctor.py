@@ -229,18 +229,18 @@ def useless_prior(held_out: Mapping[str, Any]) -> Finding | None:
 
 
 def memorisation(measured: Mapping[str, Any]) -> Finding | None:
-    """How near samples are to train pictures, between what held-out pictures are and what copies would be; None where it
-    was not measured, or the reconstructions are so coarse that copies could not be told."""
+    """How near samples are to train pictures, beside held-out pictures and what copies would be; None where it was not
+    measured, or the reconstructions are so coarse that copies could not be told."""
     ratio, copies = measured.get("ratio"), measured.get("ratio_of_copies")
     if ratio is None or copies is None or copies > _COARSE:
         return None
     return Finding(
         "memorisation",
         None,
-        f"The median sample is {ratio:.2f} times as far from its nearest train picture as a held-out picture is; a copy "
-        f"would be {copies:.2f} times as far.",
-        "It gives back what it was trained on: give it more data, more weight_decay or dropout, fewer max_steps, or make "
-        "the prior smaller."
+        f"The median sample is {ratio:.2f} times as far from its nearest train picture as a held-out picture is; a "
+        f"copy would be {copies:.2f} times as far.",
+        "It gives back what it was trained on: give it more data, more weight_decay or dropout, fewer max_steps, or "
+        "make the prior smaller."
         if ratio < (1 + copies) / 2
         else None,
     )
