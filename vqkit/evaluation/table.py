@@ -73,14 +73,17 @@ def _of_splits(evaluation: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _of_classification(classification: Mapping[str, Any]) -> Table:
-    result = Table("Classifier trained on", *(column.title for column in COLUMNS.values()))
+    result = Table("Classifier trained on")
+    for column in COLUMNS.values():
+        result.add_column(column.title, justify="right")
     for row in classification_rows(classification):
         result.add_row(row.source, *row.values)
     return result
 
 
 def _of_memorisation(memorised: Mapping[str, Any]) -> Table:
-    result = Table("Distance to the nearest train picture", "")
+    result = Table("Distance to the nearest train picture")
+    result.add_column(justify="right")
     for measure, value in memorisation_rows(memorised):
         result.add_row(measure.title, value)
     return result
