@@ -50,7 +50,7 @@ def train_classifier(
 ) -> Classifier:
     """A `Classifier` after `steps` steps of 128 samples: AdamW on cross-entropy, with a learning rate that rises to
     2e-3 over a tenth of them and falls to zero by a cosine. It is in eval mode and, on one device, a function of the
-    samples and the seed alone. A core trains on about 1,500 samples of 28x28 a second.
+    samples and the seed alone. A core trains on about 2,000 samples of 28x28 a second.
 
     Raises ValueError where there are no samples, or not a label for each.
     """
