@@ -192,7 +192,8 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
         "width": 4, "residual_layers": 1, "context_channels": 3,
     },
     TransformerPrior: {
-        "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,
+        "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "codebook_layers": 1, "context_channels": 3,
+        "random_order_updates": 5, "dropout": 0.2, "label_dropout": 0.3,
     },
     UniformPrior: {"layout": LAYOUT},
     UnigramPrior: {"layout": LAYOUT, "smoothing": 0.5},

@@ -41,6 +41,9 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "uniform": UniformPrior,
     "unigram": lambda layout: counted(UnigramPrior(layout)),
     "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2)),
+    "transformer of random orders": lambda layout: shaken(
+        TransformerPrior(layout, width=32, depth=1, heads=2, codebook_layers=1, random_order_updates=5)
+    ),
     "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2)),
     "pixelsnail": lambda layout: shaken(PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2)),
     "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),

@@ -2,40 +2,157 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from vqkit.priors import TransformerPrior, sample
+from vqkit.priors import Step, TransformerPrior, drive, sample, score
 from vqkit.priors.inputs import flatten, unflatten
-from vqkit.signal import Layout
+from vqkit.priors.nats import log_p
+from vqkit.signal import Indices, Layout
 
 LAYOUT = Layout(((2,), (3,)), ((5, 3), (4,)), 3)
 TOKENS = sum(LAYOUT.tokens)
+PICTURES = Layout(((2, 2), (3, 4)), ((5,), (4, 3, 2)), 3)
 
 
-def small(**changes: Any) -> TransformerPrior:
+def small(layout: Layout = LAYOUT, **changes: Any) -> TransformerPrior:
     torch.manual_seed(0)
-    prior = TransformerPrior(LAYOUT, **{"width": 16, "depth": 2, "heads": 2, **changes})
+    prior = TransformerPrior(layout, **{"width": 16, "depth": 2, "heads": 2, "codebook_layers": 1, **changes})
     for parameter in prior.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     return prior
 
 
-def zeros(batch: int = 1) -> tuple[torch.Tensor, ...]:
+def zeros(batch: int = 1) -> tuple[Tensor, ...]:
     return unflatten(torch.zeros(batch, TOKENS, dtype=torch.int64), LAYOUT)
 
 
-def test_a_later_symbol_changes_no_earlier_probability() -> None:
-    prior, side = small(), {"label": torch.tensor([1])}
-    before = flatten(prior.log_prob(zeros(), side))
-    for t in range(TOKENS):
-        tokens = torch.zeros(1, TOKENS, dtype=torch.int64)
-        tokens[0, t] = 1
-        after = flatten(prior.log_prob(unflatten(tokens, LAYOUT), side))
-        torch.testing.assert_close(after[:, :t], before[:, :t], atol=1e-6, rtol=0)
-        assert (after[:, t:] != before[:, t:]).all()  # and every later one depends on it
+def symbols(layout: Layout, batch: int = 2) -> Indices:
+    return tuple(
+        torch.stack([torch.randint(size, (batch, *grid)) for size in sizes], 1)
+        for grid, sizes in zip(layout.grids, layout.codebook_sizes, strict=True)
+    )
+
+
+def in_order(levels: Indices) -> Tensor:
+    """[B, Q, *grid] of each level -> [B, T] in the order of the walk: cell by cell, codebook by codebook."""
+    return torch.cat([level.flatten(2).transpose(1, 2).flatten(1) for level in levels], 1)
+
+
+@pytest.mark.parametrize("changes", [{}, {"random_order_updates": 3}, {"codebook_layers": 2}])
+def test_a_later_symbol_changes_no_earlier_probability(changes: dict[str, Any]) -> None:
+    prior, side = small(**changes), {"label": torch.tensor([1])}
+    before = in_order(prior.log_prob(zeros(), side))
+    number = 0
+    for level, (grid, sizes) in enumerate(zip(LAYOUT.grids, LAYOUT.codebook_sizes, strict=True)):
+        for cell, q in itertools.product(range(*grid), range(len(sizes))):
+            other = zeros()
+            other[level][0, q, cell] = 1
+            after = in_order(prior.log_prob(other, side))
+            torch.testing.assert_close(after[:, :number], before[:, :number], atol=1e-6, rtol=0)
+            assert (after[:, number:] != before[:, number:]).all()  # and every later one depends on it
+            number += 1
+
+
+def test_a_walk_goes_cell_by_cell_coarse_to_fine() -> None:
+    found = []
+
+    def choose(step: Step) -> Tensor:
+        found.append((step.level, int(step.positions)))
+        return torch.zeros(1, 1, dtype=torch.int64)
+
+    drive(small().walk(LAYOUT, 1, {}), choose)
+    assert found == [(0, 0), (0, 2), (0, 1), (0, 3), (1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("random_order_updates", [0, 3])
+def test_log_prob_is_the_score_of_the_walk_with_a_context(random_order_updates: int) -> None:
+    prior = small(PICTURES, context_channels=2, random_order_updates=random_order_updates).eval()
+    x, c, side = symbols(PICTURES), torch.randn(2, 2, 3, 4), {"label": torch.tensor([1, 2])}
+    nats = prior.log_prob(x, side, c)
+    for fast, slow in zip(nats, score(prior, x, side, c), strict=True):
+        torch.testing.assert_close(fast, slow, atol=1e-4, rtol=0)
+    alone = prior.log_prob(tuple(level[1:] for level in x), {"label": torch.tensor([2])}, c[1:])
+    torch.testing.assert_close(in_order(nats)[1:], in_order(alone), atol=1e-5, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):  # whatever the caller trains in
+        torch.testing.assert_close(in_order(score(prior, x, side, c)), in_order(nats), atol=1e-4, rtol=0)
+        assert torch.equal(in_order(prior.log_prob(x, side, c)), in_order(nats))
+
+
+def test_a_context_says_something_of_its_own_place_and_through_it_of_all_after() -> None:
+    prior = small(PICTURES, context_channels=1).eval()
+    x, c = symbols(PICTURES, 1), torch.zeros(1, 1, 3, 4)
+    before = prior.log_prob(x, {}, c)
+    c[0, 0, 1, 1] = 1.0
+    after = prior.log_prob(x, {}, c)
+    same = (before[1] == after[1])[0].flatten(1).all(0)  # the fine level's cells, each its three codebooks
+    assert not same.any()  # by way of the coarse level, which sees it from its first cell on
+    coarse = small(Layout(((3, 4),), ((5,),)), context_channels=1).eval()
+    nats = [coarse.log_prob((x[1][:, :1],), {}, given)[0].flatten() for given in (c, torch.zeros_like(c))]
+    assert (nats[0] != nats[1]).tolist() == [False] * 5 + [True] * 7
+
+
+@pytest.mark.parametrize("grid", [(6, 6), (1, 1), (2, 3)])
+def test_a_context_of_another_grid_is_brought_to_each_level(grid: tuple[int, int]) -> None:
+    prior, x, constant = small(PICTURES, context_channels=2), symbols(PICTURES), torch.randn(2, 2, 1, 1)
+    nats = [prior.log_prob(x, {}, constant.expand(2, 2, *of)) for of in (grid, (3, 4))]
+    torch.testing.assert_close(nats[0], nats[1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("random_order_updates", [0, 3])
+def test_every_parameter_is_trained(random_order_updates: int) -> None:
+    prior = small(PICTURES, context_channels=2, random_order_updates=random_order_updates)
+    prior.loss(symbols(PICTURES, 8), {"label": torch.arange(8) % 3}, torch.randn(8, 2, 3, 4)).backward()
+    for name, parameter in prior.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_the_order_is_annealed_from_random_to_raster_and_its_state_is_kept() -> None:
+    prior, shares = small(random_order_updates=6, label_dropout=0.0).train(), []
+    for _ in range(8):
+        shares.append(float(prior.random_order_share))
+        prior.update()
+    assert shares == pytest.approx([1, 1, 1, 1, 1, 0.5, 0, 0])
+    assert int(prior.state_dict()["updates"]) == 8
+    x, side = symbols(LAYOUT, 4), {"label": torch.zeros(4, dtype=torch.int64)}
+    assert prior.loss(x, side) == prior.eval().loss(x, side)  # it is over
+    again = small(random_order_updates=6, label_dropout=0.0).train()
+    torch.manual_seed(1)
+    first = again.loss(x, side)
+    assert first != again.loss(x, side) and first != again.eval().loss(x, side)
+    torch.manual_seed(1)
+    assert first == again.train().loss(x, side)
+
+
+def test_a_random_order_is_within_the_levels_of_each_sample() -> None:
+    prior = small(PICTURES, random_order_updates=1000).train()
+    order = prior._random_order(64)
+    assert torch.equal(order.sort(1)[0], torch.arange(16).expand(64, -1))
+    assert torch.equal(order[:, :4].sort(1)[0], torch.arange(4).expand(64, -1))
+    assert len(order.unique(dim=0)) == 64
+    prior.get_buffer("updates").fill_(1000 * 5 // 6)
+    in_raster = (prior._random_order(400) == torch.arange(16)).all(1).float().mean()
+    assert 0.4 < float(in_raster) < 0.6
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+def test_in_any_order_probabilities_sum_to_one_and_are_told_their_places(order: list[int]) -> None:
+    """All 64 outcomes of three cells of two codebooks."""
+    layout = Layout(((3,),), ((2, 2),))
+    prior = small(layout, random_order_updates=3)
+    outcomes = torch.cartesian_prod(*[torch.arange(2)] * 6).view(-1, 2, 3)
+    places, classes = torch.tensor([order]).expand(64, -1), torch.zeros(64, dtype=torch.int64)
+    nats = log_p(prior._by_codebook(prior._in_order([outcomes], places), classes, None, order=places))
+    assert float(nats.sum(1).exp().sum()) == pytest.approx(1, abs=1e-5)
+    in_raster = log_p(prior._by_codebook([outcomes], classes, None))
+    assert torch.allclose(nats, in_raster) == (order == [0, 1, 2])
+    first = log_p(prior._by_codebook([outcomes[..., order]], classes, None))
+    assert torch.allclose(nats, first) == (order == [0, 1, 2])  # it matters where the symbols stand
 
 
 def test_it_starts_out_uniform() -> None:
@@ -92,6 +209,9 @@ def test_it_refuses_wrong_labels(side: dict[str, torch.Tensor], says: str) -> No
     ("changes", "says"),
     [
         ({"depth": 0}, "at least one block"),
+        ({"codebook_layers": 0}, "codebook_layers is 0"),
+        ({"context_channels": -1}, "context_channels is -1"),
+        ({"random_order_updates": -1}, "random_order_updates is -1"),
         ({"heads": 3}, "multiple of heads"),
         ({"heads": 16}, "wider heads"),
         ({"dropout": 1.0}, "dropout is 1.0"),
@@ -112,6 +232,14 @@ def test_it_refuses_a_context_and_other_grids() -> None:
         prior.log_prob(zeros(), {}, torch.zeros(1, 1, 2))
     with pytest.raises(ValueError, match="train one for the tokens"):
         sample(prior, LAYOUT._replace(grids=((4,), (6,))), 1, {})
+
+
+@pytest.mark.parametrize("given", [None, torch.zeros(2, 3, 3, 4), torch.zeros(1, 2, 3, 4), torch.zeros(2, 2, 12)])
+def test_it_refuses_a_wrong_context(given: Tensor | None) -> None:
+    prior = small(PICTURES, context_channels=2)
+    for method in (prior.loss, prior.log_prob, lambda i, s, c: score(prior, i, s, c)):
+        with pytest.raises(ValueError, match="the context is"):
+            method(symbols(PICTURES), {"label": torch.tensor([0, 1])}, given)
 
 
 def test_it_learns_what_each_class_looks_like_and_samples_it() -> None:

@@ -44,10 +44,16 @@ def rotations(coordinates: Tensor, head_dim: int) -> Tensor:
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
-    """Turns x [B, T, ..., D] by its positions' `rotations` [2, T, D / 2] or [2, B, T, D / 2], in x's own precision."""
-    cos, sin = turns.to(x.dtype).view(*turns.shape[:-1], *(1,) * (x.ndim - 3), -1)
+    """Turns x [..., D] by `turns` [2, ..., D / 2], in x's own precision."""
+    cos, sin = turns.to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def of_queries_and_keys(turns: Tensor) -> Tensor:
+    """The two forms of turns that attention takes as one, [2, B or 1, T, 2 or 1, 1, D / 2]: `rotations` [2, T, D / 2],
+    or [2, B or 1, T, 2 or 1, D / 2] where queries and keys, in that order, or samples are turned differently."""
+    return (turns if turns.ndim > 3 else turns[:, None, :, None]).unsqueeze(-2)
 
 
 class Attention(nn.Module):
@@ -61,36 +67,17 @@ class Attention(nn.Module):
         self.inputs = nn.Linear(width, 3 * width, bias=False)  # queries, keys and values in one product
         self.output = nn.Linear(width, width, bias=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        turns: Tensor,
-        causal: bool = True,
-        cache: Tensor | None = None,
-        past: int = 0,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """`turns` are the `rotations` of these T positions, [2, T, D / 2] or of each sample its own, [2, B, T, D / 2].
-
-        `cache` [2, B, H, longest, D] holds the keys and values of the `past` positions before them; theirs are written
-        behind those, and attended to with them. `mask` [T, past + T] is True where a position may look, in place of
-        `causal`.
-        """
+    def forward(self, x: Tensor, turns: Tensor, causal: bool = True, mask: Tensor | None = None) -> Tensor:
+        """`turns` are the positions' `rotations` [2, T, D / 2], or [2, B or 1, T, 2 or 1, D / 2], of queries and of
+        keys. `mask` [T, T] is True where a position may look, in place of `causal`."""
         batch, length, _ = x.shape
         projected = self.inputs(x).view(batch, length, 3, self.heads, -1)
         if x.device.type == "cpu":  # its bfloat16 attention is slower than float32, backward three times
             projected = projected.float()
-        q, k = (part.transpose(1, 2) for part in rotate(projected[:, :, :2], turns).unbind(2))
+        q, k = (part.transpose(1, 2) for part in rotate(projected[:, :, :2], of_queries_and_keys(turns)).unbind(2))
         v = projected[:, :, 2].transpose(1, 2)
-        if cache is not None:
-            cache[0, :, :, past : past + length] = k
-            cache[1, :, :, past : past + length] = v
-            k, v = cache[:, :, :, : past + length].unbind(0)
-        causal = causal and mask is None
-        if causal and past and length > 1:  # torch's own causal mask would hide the past
-            mask = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
         with torch.autocast("cpu", enabled=False):
-            y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and not past and length > 1)
+            y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
         mixed: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return mixed
 
@@ -128,17 +115,10 @@ class Block(nn.Module):
             nn.init.normal_(part.output.weight, std=(2 * depth * part.output.in_features) ** -0.5)
 
     def forward(
-        self,
-        x: Tensor,
-        turns: Tensor,
-        causal: bool = True,
-        cache: Tensor | None = None,
-        past: int = 0,
-        dropout: float = 0.0,
-        mask: Tensor | None = None,
+        self, x: Tensor, turns: Tensor, causal: bool = True, dropout: float = 0.0, mask: Tensor | None = None
     ) -> Tensor:
         """As `Attention`; `dropout` is the share of what is added that is dropped, by call and whatever the mode."""
-        x = x + _drop(self.attention(self.norm_attention(x), turns, causal, cache, past, mask), dropout)
+        x = x + _drop(self.attention(self.norm_attention(x), turns, causal, mask), dropout)
         return x + _drop(self.feed_forward(self.norm_feed_forward(x)), dropout)
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqkit.nn.causal import CausalNet
+from vqkit.nn.transformer import CachedBlock, phases
 
 
 class Incremental:
@@ -35,8 +36,8 @@ class Incremental:
         self.condition = None
         if condition is not None:
             self.condition = condition.expand(batch, -1, *grid).flatten(2).transpose(1, 2)
-        keys = (net.heads, math.prod(grid), net.width // net.heads) if net.attention_every else (0, 0, 0)
-        self.attended = weight.new_empty(len(net.blocks), 2, batch, *keys)
+        self.blocks = [CachedBlock(block, batch, math.prod(grid)) for block in net.blocks]  # type: ignore[arg-type]
+        self.phases = phases(net.turns) if net.blocks else net.turns
 
     @torch.no_grad()
     def __call__(self, before: Tensor) -> Tensor:
@@ -66,8 +67,7 @@ class Incremental:
         for number in range(self.net.depth):
             x = stack.layer(number, x, given[number])
             if stack is self.stacks[-1] and (block := self.net.block_after(number)) is not None:
-                turns, attended = self.net.turns[:, here], self.attended[block]
-                x = self.net.blocks[block](x, turns, cache=attended, past=self.position)
+                x = self.blocks[block](x, self.phases[:, here], self.position)
         stack.keep(x)
         return x
 

@@ -39,6 +39,10 @@ class Prior(nn.Module, ABC):
         before. False, and nothing else, where gradients have to find it."""
         return False
 
+    def update(self) -> None:
+        """State changes of training, once an optimizer step."""
+        return None
+
     @abstractmethod
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """This prior's own training objective, a scalar in nats a token."""

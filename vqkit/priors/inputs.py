@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,25 +94,3 @@ def unflatten(tokens: Tensor, layout: Layout) -> Indices:
     """The inverse of `flatten`."""
     levels = zip(torch.split(tokens, list(layout.tokens), 1), layout.codebook_sizes, layout.grids, strict=True)
     return tuple(level.reshape(len(level), len(sizes), *grid) for level, sizes, grid in levels)
-
-
-class Span(NamedTuple):
-    """One codebook of one level: where its tokens, and the level's, are among the flattened ones; its alphabet."""
-
-    level: int
-    level_start: int
-    start: int
-    stop: int
-    size: int
-
-
-def spans(layout: Layout) -> list[Span]:
-    """Of every codebook, in the order of the flattened tokens."""
-    found: list[Span] = []
-    first = 0
-    for level, (grid, sizes) in enumerate(zip(layout.grids, layout.codebook_sizes, strict=True)):
-        cells = math.prod(grid)
-        starts = range(first, first + len(sizes) * cells, cells)
-        found.extend(Span(level, first, start, start + cells, size) for start, size in zip(starts, sizes, strict=True))
-        first = starts.stop
-    return found

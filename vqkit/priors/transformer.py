@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqkit.nn.attention import Block, rotations
+from vqkit.nn.attention import rotations
+from vqkit.nn.transformer import CachedTransformer, Transformer, phases
 from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.context import Context
+from vqkit.priors.depth import DepthTransformer
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import (
     check_indices,
@@ -17,10 +22,8 @@ from vqkit.priors.inputs import (
     check_walk,
     classes_of,
     device_of,
-    flatten,
     hide,
     known_tokens,
-    spans,
     unflatten,
 )
 from vqkit.priors.nats import log_p, mean_nats
@@ -28,28 +31,41 @@ from vqkit.signal import Indices, Layout, Side
 
 
 class TransformerPrior(Prior):
-    """Each symbol given all before it: p(s_t | s_<t, label), levels coarse to fine, each flattened [Q, *grid].
+    """Each symbol given all before it: p(s_t | s_<t, label, context), levels coarse to fine, the positions of each in
+    raster order, at each position its codebooks in turn.
 
-    The input of position t is the symbol before it, plus what is learned of t itself (its level, codebook and cell);
-    the first takes the class in place of a symbol. Attention also sees the cells' places on the grid (`nn.attention`),
-    where all levels are laid over the finest. Made for one layout: other grids are refused.
+    The transformer takes each position once: the input of position t is what stands before it, the summed embeddings
+    of that position's symbols (the class at first), and what is learned of t itself. In attention queries are turned by
+    the place of t on the grid and keys by that of what stands before, all levels laid over the finest. Where a level
+    has several codebooks a small transformer predicts its symbols from what the big one says of the position
+    (`DepthTransformer`): so each is given all those before it, which the delay pattern of MusicGen
+    (https://arxiv.org/abs/2306.05284) gives up at as many positions, and the sequence is Q times shorter than one of
+    symbols. Made for one layout: other grids are refused.
 
     Args:
         layout: `classes` above 0 makes it conditional on the `label` of `side`.
         width: of the residual stream, a multiple of `heads`.
         depth: how many blocks.
         heads: of attention, each width / heads dimensions.
+        codebook_layers: blocks of the small transformer over the codebooks of a position, where there are several.
+        context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to each
+            level's grid by means over areas or by linear interpolation.
+        random_order_updates: updates over which the order in which a level's positions are learned is annealed from
+            random to raster: in training a sample's is random with a probability of 1 for the first two thirds of
+            them, which then falls linearly to 0, so that the net has seen each position given any others (Yu et al.
+            2024, https://arxiv.org/abs/2411.00776). They are counted in the state that is saved. 0: raster throughout.
         dropout: share of each block's outputs dropped in training.
         label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
             classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
             `side` without a label to mean that; at 0 they refuse it.
 
-    Raises ValueError where an argument is out of its range, and in every method where indices, label or layout are not
-    those of `layout`, or a `context` is given.
+    Raises ValueError where an argument is out of its range, and in every method where indices, label, context or layout
+    are not those that it was made for.
     """
 
     rows: Tensor
     turns: Tensor
+    raster: Tensor
 
     def __init__(
         self,
@@ -57,48 +73,74 @@ class TransformerPrior(Prior):
         width: int = 256,
         depth: int = 6,
         heads: int = 8,
+        codebook_layers: int = 2,
+        context_channels: int = 0,
+        random_order_updates: int = 0,
         dropout: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth is {depth}; a transformer has at least one block")
+        if random_order_updates < 0:
+            raise ValueError(f"random_order_updates is {random_order_updates}; give 0 for raster order, or how many")
         check_shares(dropout=dropout, label_dropout=label_dropout)
         self.layout, self.width, self.depth, self.heads = check_layout(layout), width, depth, heads
-        self.dropout, self.label_dropout = dropout, label_dropout
+        self.codebook_layers, self.context_channels = codebook_layers, context_channels
+        self.random_order_updates, self.dropout, self.label_dropout = random_order_updates, dropout, label_dropout
 
-        # One table: the symbols of every codebook in turn, then the classes, then "no class".
-        self._spans = spans(layout)
-        first_rows = torch.tensor([0, *(span.size for span in self._spans)]).cumsum(0)
-        self._first_class = int(first_rows[-1])
+        self._cells = [math.prod(grid) for grid in layout.grids]
+        # One table: the symbols of every codebook of every level in turn, then the classes, then "no class".
+        sizes = [size for level in layout.codebook_sizes for size in level]
+        self._first_class = sum(sizes)
         self.embedding = nn.Embedding(self._first_class + layout.classes + 1, width)
-        self.position = nn.Parameter(torch.empty(sum(layout.tokens), width))
-        self.blocks = nn.ModuleList(Block(width, heads, depth) for _ in range(depth))
-        self.norm = nn.RMSNorm(width)
-        self.outputs = nn.ModuleList(nn.Linear(width, span.size) for span in self._spans)
+        self.position = nn.Parameter(torch.empty(sum(self._cells), width))
+        self.context = Context(len(layout.grids[0]), context_channels, width)
+        self.net = Transformer(width, depth, heads)
+        self.outputs = nn.ModuleList(
+            DepthTransformer(level, width, codebook_layers, heads) for level in layout.codebook_sizes
+        )
         nn.init.normal_(self.embedding.weight, std=0.1)  # smaller ones learn more slowly at first
         nn.init.normal_(self.position, std=0.1)
-        for parameter in self.outputs.parameters():  # all symbols alike at first: the loss starts at log K
-            nn.init.zeros_(parameter)
 
-        lengths = torch.tensor([span.stop - span.start for span in self._spans])
-        self.register_buffer("rows", first_rows[:-1].repeat_interleave(lengths), persistent=False)
+        self.register_buffer("rows", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.register_buffer("turns", rotations(_coordinates(layout), width // heads), persistent=False)
+        # Increasing, and its integer part is the level.
+        raster = torch.cat([number + torch.arange(cells) / cells for number, cells in enumerate(self._cells)])
+        self.register_buffer("raster", raster, persistent=False)
+        if random_order_updates:
+            self.before = nn.Parameter(0.1 * torch.randn(sum(self._cells), width))
+            self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def random_order_share(self) -> Tensor:
+        """The probability that a sample's order is random now, a scalar."""
+        if not self.random_order_updates:
+            return self.raster.new_zeros(())
+        left = 1 - self.get_buffer("updates") / self.random_order_updates
+        return (3 * left).clamp(0, 1)
+
+    def update(self) -> None:
+        if self.random_order_updates:
+            self.get_buffer("updates").add_(1)
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
-        """Mean nats a token; in training mode some labels and outputs are dropped."""
-        tokens = self._tokens(indices, context)
-        starts = classes_of(side, self.layout, len(tokens), device_of(self))
-        dropout = 0.0
-        if self.training:
-            starts, dropout = hide(starts, self.layout, self.label_dropout), self.dropout
-        return mean_nats(self._by_codebook(self._hidden(self._inputs(tokens, starts), dropout=dropout), tokens))
+        """Mean nats a token; in training mode some labels and outputs are dropped, and orders may be random."""
+        check_indices(indices, self.layout)
+        classes = classes_of(side, self.layout, len(indices[0]), device_of(self))
+        if not self.training:
+            return mean_nats(self._by_codebook(_flat(indices), classes, context))
+        classes, symbols, order = hide(classes, self.layout, self.label_dropout), _flat(indices), None
+        if self.random_order_updates:
+            order = self._random_order(len(classes))
+            symbols = self._in_order(symbols, order)
+        return mean_nats(self._by_codebook(symbols, classes, context, self.dropout, order))
 
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        tokens, starts = self._tokens(indices, context), self._starts(side, len(indices[0]))
-        with torch.autocast(tokens.device.type, enabled=False):
-            nats = log_p(self._by_codebook(self._hidden(self._inputs(tokens, starts)), tokens))
-        return unflatten(nats, self.layout)
+        check_indices(indices, self.layout)
+        with torch.autocast(indices[0].device.type, enabled=False):
+            classes = self._classes(side, len(indices[0]))
+            return unflatten(log_p(self._by_codebook(_flat(indices), classes, context)), self.layout)
 
     @torch.no_grad()
     def walk(
@@ -110,69 +152,119 @@ class TransformerPrior(Prior):
         known: Indices | None = None,
         guidance: float = 1.0,
     ) -> Walk:
-        """One position a step. Symbols known before a position condition it; those known behind it cannot."""
+        """One symbol a step. Symbols known before a position condition it; those known behind it cannot."""
         check_walk(layout, self.layout)
-        _refuse(context)
-        tokens = known_tokens(known, layout, batch, device_of(self))
-        guide = Guidance(guidance, self._starts(side, batch), self.layout, self.label_dropout)
-        # Rows of unknown symbols are set before they are read.
-        inputs = self._inputs(guide.both(tokens), guide.classes)
-        keys = (len(inputs), self.heads, tokens.shape[1], self.width // self.heads)
-        cache = self.position.new_empty(self.depth, 2, *keys)
-        unknown, fed = (tokens[0] < 0).tolist(), 0
-        for span, head in zip(self._spans, self.outputs, strict=True):
-            for t in range(span.start, span.stop):
-                if unknown[t]:
-                    logits = guide(self._logits(inputs[:, fed : t + 1], head, cache, fed))
-                    symbols = yield Step(span.level, self.rows.new_tensor([[t - span.level_start]]), logits)
-                    # Behind the last position, a slice of nothing.
-                    inputs[:, t + 1 : t + 2] = guide.both(symbols) + self.rows[t]
-                    fed = t + 1
+        device = device_of(self)
+        tokens = known_tokens(known, layout, batch, device)
+        guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
+        both = len(guide.classes)
+        with torch.autocast(device.type, enabled=False):
+            said = self._said(None if context is None else guide.both(context), both)
+            told, turns = self._places(said)
+            turned = phases(turns)
+        symbols = _flat(unflatten(guide.both(tokens).clone(), layout))
+        # Inputs of unknown symbols are set before they are read.
+        embedded = [self._embed(number, level.clamp_min(0)) for number, level in enumerate(symbols)]
+        inputs = self._inputs(embedded, guide.classes)
+        net, fed, start = CachedTransformer(self.net, both, len(self.raster)), 0, 0
+        for number, (level, head) in enumerate(zip(symbols, self.outputs, strict=True)):
+            logits_of = head.cached(both)  # type: ignore[operator]
+            unknown = (level[0] < 0).t().tolist()
+            positions = torch.arange(level[0].numel(), device=device).view(*level.shape[1:], 1, 1)
+            for cell, gaps in enumerate(unknown):
+                t = start + cell
+                if not any(gaps):
+                    continue
+                new = slice(fed, t + 1)
+                before = net(inputs[:, new] + told[:, new], turned[:, new], fed)
+                fed = t + 1
+                here = torch.zeros_like(before)  # the summed embeddings of this position's symbols so far
+                for q, gap in enumerate(gaps):
+                    logits = logits_of(q, before)
+                    if gap:
+                        sent = yield Step(number, positions[q, cell], guide(logits)[:, None])
+                        level[:, q, cell] = guide.both(sent[:, 0])
+                    before = here = here + self._embed(number, level[:, q, cell], q)
+                inputs[:, fed : fed + 1] = here[:, None]  # behind the last position, a slice of nothing
+            start += len(unknown)
 
-    def _logits(self, inputs: Tensor, head: nn.Module, cache: Tensor, past: int) -> Tensor:
-        """[B, 1, K] at the last of the inputs [B, n] that follow the `past` ones in the cache."""
-        with torch.autocast(inputs.device.type, enabled=False):
-            logits: Tensor = head(self._hidden(inputs, cache=cache, past=past)[:, -1:])
-        return logits
+    def _by_codebook(
+        self,
+        symbols: Sequence[Tensor],
+        classes: Tensor,
+        context: Tensor | None,
+        dropout: float = 0.0,
+        order: Tensor | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each codebook the logits [B, n, K], exactly its alphabet, and the symbols [B, n], both in `order`."""
+        embedded = [self._embed(number, level) for number, level in enumerate(symbols)]
+        told, turns = self._places(self._said(context, len(classes)), order)
+        x = self.net(self._inputs(embedded, classes) + told, turns, dropout)
+        parts = x.split(self._cells, 1)
+        for head, features, here, level in zip(self.outputs, parts, embedded, symbols, strict=True):
+            yield from zip(head(features, here, dropout), level.unbind(1), strict=True)
 
-    def _hidden(self, inputs: Tensor, dropout: float = 0.0, cache: Tensor | None = None, past: int = 0) -> Tensor:
-        """Rows of the embedding [B, n] at the positions from `past` on -> [B, n, width]."""
-        here = slice(past, past + inputs.shape[1])
-        x = self.embedding(inputs) + self.position[here]
-        for number, block in enumerate(self.blocks):
-            x = block(x, self.turns[:, here], True, None if cache is None else cache[number], past, dropout)
-        return self.norm(x)  # type: ignore[no-any-return]
+    def _embed(self, number: int, symbols: Tensor, q: int | None = None) -> Tensor:
+        """Symbols of a level [B, Q, n], or [B] of its codebook q -> their embeddings, with one axis more."""
+        first = sum(len(sizes) for sizes in self.layout.codebook_sizes[:number])
+        count = len(self.layout.codebook_sizes[number])
+        rows = self.rows[first : first + count, None] if q is None else self.rows[first + q]
+        embedded: Tensor = self.embedding(symbols + rows)
+        return embedded
 
-    def _by_codebook(self, x: Tensor, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of each codebook the logits [B, n, K], exactly its alphabet, and the symbols [B, n]."""
-        for span, head in zip(self._spans, self.outputs, strict=True):
-            yield head(x[:, span.start : span.stop]), tokens[:, span.start : span.stop]
+    def _inputs(self, embedded: Sequence[Tensor], classes: Tensor) -> Tensor:
+        """What stands before each position, [B, P, W], of the levels' embedded symbols [B, Q, cells, W]."""
+        first = self.embedding(self._first_class + classes)[:, None]
+        return torch.cat([first, *(level.sum(1) for level in embedded)], 1)[:, :-1]
 
-    def _inputs(self, tokens: Tensor, starts: Tensor) -> Tensor:
-        """Tokens [B, T] and classes [B] -> the embedding's rows [B, T] of what stands before each position."""
-        return torch.cat([self._first_class + starts[:, None], (tokens + self.rows)[:, :-1]], 1)
+    def _said(self, context: Tensor | None, batch: int) -> Tensor | None:
+        """What the context says of the positions, [B, P, W]."""
+        said = [self.context(context, batch, grid) for grid in self.layout.grids]
+        return torch.cat([level.flatten(2) for level in said], 2).mT if self.context_channels else None
 
-    def _tokens(self, indices: Indices, context: Tensor | None) -> Tensor:
-        _refuse(context)
-        check_indices(indices, self.layout)
-        return flatten(indices)
+    def _places(self, said: Tensor | None, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the inputs are told of the positions in `order` [B, P] (by default raster), [B or 1, P, W], and turns
+        [2, B or 1, P, 2, D / 2] of queries, by the position, and of keys, by the one before."""
+        if order is None:
+            order = torch.arange(len(self.raster), device=self.raster.device)[None]
+        elif said is not None:
+            said = said.gather(1, order[..., None].expand_as(said))
+        told = F.embedding(order, self.position) + (0 if said is None else said)
+        if self.random_order_updates:  # else t says where what stands before it is
+            told = told + F.pad(F.embedding(order[:, :-1], self.before), (0, 0, 1, 0))
+        turns = self.turns[:, order]
+        unturned = turns.new_tensor([1.0, 0.0]).view(2, 1, 1, 1).expand_as(turns[:, :, :1])
+        return told, torch.stack([turns, torch.cat([unturned, turns[:, :, :-1]], 2)], 3)
 
-    def _starts(self, side: Side, batch: int) -> Tensor:
-        """The class [B] to start with; that there is none is refused where it was not learned."""
+    def _random_order(self, batch: int) -> Tensor:
+        """The positions [batch, P] in the order in which each sample is learned, levels coarse to fine."""
+        draws = torch.rand(batch, 1 + len(self.raster), device=self.raster.device)
+        shuffled = self.raster.floor() + draws[:, 1:]
+        return torch.where(draws[:, :1] < self.random_order_share, shuffled, self.raster).argsort(1)
+
+    def _in_order(self, symbols: Sequence[Tensor], order: Tensor) -> list[Tensor]:
+        """Symbols [B, Q, cells] of each level, put in `order` [B, P]."""
+        firsts = torch.tensor([0, *self._cells]).cumsum(0).tolist()
+        return [
+            level.gather(2, (part - first)[:, None].expand_as(level))
+            for level, part, first in zip(symbols, order.split(self._cells, 1), firsts, strict=False)
+        ]
+
+    def _classes(self, side: Side, batch: int) -> Tensor:
+        """The class [B] of each sample; that there is none is refused where it was not learned."""
         return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
 
 
-def _refuse(context: Tensor | None) -> None:
-    if context is not None:
-        raise ValueError("a TransformerPrior takes no context; leave it out")
+def _flat(indices: Indices) -> list[Tensor]:
+    """[B, Q, *grid] of each level -> [B, Q, cells]."""
+    return [level.flatten(2) for level in indices]
 
 
 def _coordinates(layout: Layout) -> Tensor:
-    """Where each token is, in cells of the finest grid: [T, dims] float32, at the centres of its own cells."""
+    """Where each position is, in cells of the finest grid: [P, dims] float32, at the centres of its own cells."""
     finest = [max(extents) for extents in zip(*layout.grids, strict=True)]
     found = []
-    for grid, sizes in zip(layout.grids, layout.codebook_sizes, strict=True):
+    for grid in layout.grids:
         axes = [(torch.arange(n) + 0.5) * (most / n) - 0.5 for n, most in zip(grid, finest, strict=True)]
-        cells = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
-        found.append(cells.repeat(len(sizes), 1))
+        found.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2))
     return torch.cat(found)

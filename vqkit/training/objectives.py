@@ -89,3 +89,6 @@ class PriorObjective(Objective):
                 count += level.numel()
         self.model.train(was_training)
         return {"nats_per_token": nats / count}
+
+    def update(self) -> None:
+        self.model.update()
