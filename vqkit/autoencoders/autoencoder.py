@@ -236,11 +236,12 @@ class Autoencoder(nn.Module):
             )
 
     def update(self) -> None:
-        """The bottlenecks' state changes, once an optimizer step; none where frozen."""
+        """The state changes of bottlenecks and decoder, once an optimizer step; none where frozen."""
         if self._frozen:
             return
         for bottleneck in self.bottlenecks:
             bottleneck.update()
+        self.decoder.update()
 
     @torch.no_grad()
     def initialise(self, batches: Callable[[], Iterable[Batch]]) -> None:

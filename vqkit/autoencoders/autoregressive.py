@@ -72,6 +72,9 @@ class AutoregressiveDecoder(Decoder):
         (drawn,) = sample(self.prior, layout, len(z), side, context=context, generator=generator)
         return self.signal.to_native(drawn + int(self.signal.low))
 
+    def update(self) -> None:
+        self.prior.update()
+
     def render(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         """A draw: its values fit each other, so what it adds to the mean is texture."""
         return self.sample(z, side, generator)

@@ -53,5 +53,8 @@ class ClassConditionalDecoder(Decoder):
     def calibrate(self, x: Tensor, z: Tensor, side: Side) -> None:
         self.decoder.calibrate(x, self._labelled(z, side), side)
 
+    def update(self) -> None:
+        self.decoder.update()
+
     def render(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         return self.decoder.render(self._labelled(z, side), side, generator)

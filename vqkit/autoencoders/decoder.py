@@ -37,6 +37,10 @@ class Decoder(nn.Module, ABC):
         """Sets what the likelihood learns beside the nets, such as a scale, to what fits these samples best."""
         return None
 
+    def update(self) -> None:
+        """State changes of training, once an optimizer step."""
+        return None
+
     def render(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         """What z looks like as a new sample, native values: the mean, as all that a draw of independent values adds to
         it is noise."""
