@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+_SEARCHED = 64  # of the most probable symbols, before more are looked at
+
 
 def check_choice(temperature: float, top_k: int | None, top_p: float | None) -> None:
     """Raises ValueError where one of the three is out of its range."""
@@ -21,15 +23,18 @@ def check_choice(temperature: float, top_k: int | None, top_p: float | None) -> 
 def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
     """Logits [..., K] with -inf for all but the `top_k` most probable symbols, and of those all but the fewest that
     hold `top_p` of their probability (nucleus sampling, https://arxiv.org/abs/1904.09751). One symbol always stays."""
+    if top_p == 1:  # what rounding leaves of a sum may not reach it
+        top_p = None
     if top_k is None and top_p is None:
         return logits
-    ranked, symbols = logits.sort(stable=True, dim=-1, descending=True)
-    if top_k is not None:
-        ranked[..., top_k:] = -torch.inf
+    most = min(logits.shape[-1], top_k or logits.shape[-1])
+    ranked, symbols = logits.topk(most if top_p is None or top_k is not None else min(most, _SEARCHED))
     if top_p is not None:
-        p = ranked.softmax(-1)
+        total = (logits if top_k is None else ranked).logsumexp(-1, keepdim=True)
+        while bool(((p := (ranked - total).exp()).sum(-1) < top_p).any()) and ranked.shape[-1] < most:
+            ranked, symbols = logits.topk(min(most, 4 * ranked.shape[-1]))
         ranked = ranked.masked_fill(p.cumsum(-1) - p >= top_p, -torch.inf)  # the one that reaches top_p stays
-    return torch.empty_like(logits).scatter_(-1, symbols, ranked)
+    return torch.full_like(logits, -torch.inf).scatter_(-1, symbols, ranked)
 
 
 def draw(logits: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
@@ -38,7 +43,7 @@ def draw(logits: Tensor, batch: int, generator: torch.Generator | None = None) -
     One uniform number a symbol, made on the generator's device: a seed gives the same numbers on every device, and a
     distribution that a batch shares is summed once. A symbol of logit -inf is never drawn, whatever the rounding.
     """
-    cumulative = logits.double().softmax(-1).cumsum(-1)
+    cumulative = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
     shared, n, _ = cumulative.shape
     device = logits.device if generator is None else generator.device
     uniform = torch.rand(batch, n, generator=generator, device=device, dtype=torch.float64).to(logits.device)
