@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 import vqkit
 from vqkit.cli import VERBS, main
 from vqkit.priors import sample as draw
+from vqkit.run import sampling
 from vqkit.run.editing import kept_tokens
 
 TINY = [
@@ -51,6 +53,30 @@ def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(f"  {verb} " in done.stdout for verb in VERBS)
+
+
+def test_ctrl_c_writes_the_samples_that_are_done(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, batches = sampling.sample, iter(range(9))
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        if next(batches) in (2, 3):
+            raise KeyboardInterrupt
+        return draw(*arguments, **named)
+
+    monkeypatch.setattr(sampling, "_BATCH", 2)
+    monkeypatch.setattr(sampling, "sample", stopped)
+    path = tmp_path / "s.npy"
+    assert main(["sample", str(run), "-n", "7", "--out", str(path)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == f"vqkit: stopped; 4 of 7 samples are done and in {path}"
+    done = np.load(path)
+    path.unlink()
+    assert main(["sample", str(run), "-n", "7", "--out", str(path)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "vqkit: stopped; 0 of 7 samples are done" and not path.exists()
+    assert main(["sample", str(run), "-n", "7", "--out", str(path)]) == 0
+    assert "samples: 112 tokens" in capsys.readouterr().err
+    assert np.array_equal(np.load(path)[:4], done) and len(done) == 4
 
 
 @pytest.mark.parametrize("verb", VERBS)

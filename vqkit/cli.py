@@ -1,6 +1,6 @@
 """The verbs, thin over `run` and `pipeline`. Nothing heavy is imported before a verb needs it.
 
-Exit status: 0, 1 for a fault of vqkit's own, 2 for a mistake in what it was given.
+Exit status: 0, 1 for a fault of vqkit's own, 2 for a mistake in what it was given, 130 where Ctrl-C stopped it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def sample(
 ) -> Told:
     """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
 
+    Ctrl-C writes those that are done.
+
     Args:
         run: folder of a trained run.
         n: how many; -n for short.
@@ -69,11 +71,22 @@ def sample(
         mask: what of --keep is kept: a picture of any size, white there and black elsewhere. A token is kept if all of
             its cell is white.
     """
+    import torch
+
     from vqkit.run import Run
 
     loaded = Run(run)
     loaded.check_samples_path(out)  # before the work, not after it
-    loaded.save_samples(loaded.sample(n, label, temperature, top_k, top_p, guidance, seed, keep, mask), out)
+    drawn = []
+    try:
+        for batch in loaded.draws(n, label, temperature, top_k, top_p, guidance, seed, keep, mask):
+            drawn.append(batch)
+    except KeyboardInterrupt:
+        done = sum(map(len, drawn))
+        if done:
+            loaded.save_samples(torch.cat(drawn), out)
+        raise KeyboardInterrupt(f"{done} of {n} samples are done" + f" and in {out}" * (done > 0)) from None
+    loaded.save_samples(torch.cat(drawn), out)
     return Told({"samples": out, "n": n}, f"{n} samples in {out}")
 
 
@@ -221,8 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             return _refuse(f"{error.filename}: {error.strerror}; name a file or folder that can be used")
         raise
-    except KeyboardInterrupt:
-        print("vqkit: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        what = str(stop) or "the same command goes on from the last checkpoint"
+        print(f"vqkit: stopped; {what}", file=sys.stderr)
         return 130
     return 0
 

@@ -39,6 +39,7 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     generator: torch.Generator | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> Indices:
     """Draws `batch` samples of p(indices | side, context), one int64 [B, Q, *grid] a level.
 
@@ -49,6 +50,7 @@ def sample(
         top_k: draw among this many most probable symbols only.
         top_p: and among the fewest that hold this share of the probability, after temperature and top_k.
         generator: may be on another device than the prior.
+        advance: is told how many symbols each step has drawn, to show progress.
 
     Raises ValueError where an argument is out of its range, or not of the prior's layout.
     """
@@ -61,6 +63,8 @@ def sample(
     def choose(step: Step) -> Tensor:
         symbols = choose_symbols(step.logits, batch, temperature, top_k, top_p, generator)
         levels[step.level].scatter_(1, step.positions.expand(batch, -1), symbols)
+        if advance is not None:
+            advance(symbols.numel())
         return symbols
 
     drive(prior.walk(layout, batch, side, context, known, guidance), choose)

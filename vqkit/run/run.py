@@ -27,7 +27,7 @@ from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
 from vqkit.run.editing import kept_tokens
-from vqkit.run.sampling import draw
+from vqkit.run.sampling import draws
 from vqkit.signal import Batch, Indices, Layout, Side
 from vqkit.tokens import TokenShards
 from vqkit.training.metrics import read_rows
@@ -162,13 +162,29 @@ class Run:
         the others drawn. A masked prior sees what is kept on all sides, any other what is kept before each token. What
         comes back is decoded, so what is kept is a reconstruction.
         """
+        return torch.cat(list(self.draws(n, label, temperature, top_k, top_p, guidance, seed, keep, mask, bar=False)))
+
+    def draws(
+        self,
+        n: int = 64,
+        label: int | str | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        guidance: float = 1.0,
+        seed: int = 0,
+        keep: str | os.PathLike[str] | None = None,
+        mask: str | os.PathLike[str] | None = None,
+        bar: bool | None = None,
+    ) -> Iterator[Tensor]:
+        """What `sample` draws, batch after batch, each as soon as it is done; `bar` as of `Progress`."""
         if (keep is None) != (mask is None):
             raise ValueError("keep and mask go together; give a picture, and one that is white where it is to be kept")
         known = None
         if keep is not None and mask is not None:
             known = kept_tokens(self.tokenizer, self.recipe.modality, keep, mask)
-        prior = self.prior if self.tokenizer.discrete else None
-        return draw(self.tokenizer, prior, n, self.labels(n, label), temperature, top_k, top_p, guidance, seed, known)
+        prior, labels = self.prior if self.tokenizer.discrete else None, self.labels(n, label)
+        return draws(self.tokenizer, prior, n, labels, known, temperature, top_k, top_p, guidance, seed, bar)
 
     @property
     def can_sample(self) -> bool:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from vqkit.autoencoders import Autoencoder
 from vqkit.priors import Prior, sample
+from vqkit.progress import Progress
 from vqkit.signal import Indices, Side
 
 _BATCH = 256  # samples drawn and decoded at a time
 
 
-def draw(
+def draws(
     tokenizer: Autoencoder,
     prior: Prior | None,
     n: int,
     labels: Tensor | None,
+    known: Indices | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
     guidance: float = 1.0,
     seed: int = 0,
-    known: Indices | None = None,
-) -> Tensor:
-    """[n, C, *grid] native values on the CPU: tokens drawn from `prior`, decoded. Without one, z is drawn from the
-    training prior of each bottleneck, such as N(0, I).
+    bar: bool | None = None,
+) -> Iterator[Tensor]:
+    """[n, C, *grid] native values on the CPU, batch after batch, each as soon as it is done: tokens drawn from `prior`,
+    decoded. Without one, z is drawn from the training prior of each bottleneck, such as N(0, I).
 
     `labels` [n] are what prior and decoder are told, None where they are told nothing; `known` [1, Q, *grid] holds the
-    symbols that all samples share, -1 where one is to be drawn; the other arguments are those of `vqkit.priors.sample`.
-    Raises ValueError where an argument is out of its range, where a temperature or a choice of codes is asked of a
-    model without codes, and where a bottleneck has no prior.
+    symbols that all samples share, -1 where one is to be drawn; `bar` as of `Progress`, which counts the tokens; the
+    other arguments are those of `vqkit.priors.sample`. Raises ValueError where an argument is out of its range, where a
+    temperature or a choice of codes is asked of a model without codes, and where a bottleneck has no prior.
     """
     if n < 1:
         raise ValueError(f"n is {n}; draw at least one sample")
@@ -41,25 +45,29 @@ def draw(
             "temperature, top_k, top_p and guidance are for drawing codes, which this model lacks; leave them out"
         )
     generator = torch.Generator().manual_seed(seed)
-    drawn = []
-    for start in range(0, n, _BATCH):
-        count = min(_BATCH, n - start)
-        side: Side = {} if labels is None else {"label": labels[start : start + count].to(tokenizer.device)}
-        if prior is None:
-            x_hat = tokenizer.sample(count, side, generator)
-        else:
-            indices = sample(
-                prior,
-                prior.layout,
-                count,
-                side,
-                known=None if known is None else tuple(level.expand(count, *level.shape[1:]) for level in known),
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                guidance=guidance,
-                generator=generator,
-            )
-            x_hat = tokenizer.render(indices, side, generator)
-        drawn.append(tokenizer.signal.to_native(x_hat).cpu())
-    return torch.cat(drawn)
+    tokens = sum(prior.layout.tokens) if prior is not None else 1
+    if known is not None:
+        tokens = sum(int((level < 0).sum()) for level in known)
+    with Progress("samples", n * tokens, "sample" if prior is None else "token", bar) as progress:
+        for start in range(0, n, _BATCH):
+            count = min(_BATCH, n - start)
+            side: Side = {} if labels is None else {"label": labels[start : start + count].to(tokenizer.device)}
+            if prior is None:
+                x_hat = tokenizer.sample(count, side, generator)
+                progress.advance(count)
+            else:
+                indices = sample(
+                    prior,
+                    prior.layout,
+                    count,
+                    side,
+                    known=None if known is None else tuple(level.expand(count, *level.shape[1:]) for level in known),
+                    temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    guidance=guidance,
+                    generator=generator,
+                    advance=progress.advance,
+                )
+                x_hat = tokenizer.render(indices, side, generator)
+            yield tokenizer.signal.to_native(x_hat).cpu()
