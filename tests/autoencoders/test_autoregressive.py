@@ -146,6 +146,19 @@ def test_outputs_are_dropped_in_training_alone() -> None:
     assert model(batch).decoder_loss == model(batch).decoder_loss
 
 
+def test_a_transformer_over_pixels_is_told_z_and_counts_its_updates() -> None:
+    torch.manual_seed(0)
+    pixels = partial(TransformerPrior, width=16, depth=1, heads=2, context_channels=6, random_order_updates=4)
+    made = Convolutional(EMAVectorQuantizer(4, 16), Gaussian(), 8, 1, 1, 4, label_dim=2, value_prior=pixels)(COLOUR)
+    model = shaken(made)
+    for _ in range(3):
+        model(Batch(X, None, SIDE, list("abc"))).loss.backward()
+        model.update()
+    assert [int(value) for name, value in model.state_dict().items() if name.endswith("prior.updates")] == [3]
+    _, z = model.eval().posterior(X)
+    assert bool(((model.nll(X, z.roll(1, 0), SIDE) - model.nll(X, z, SIDE)).abs() > 1e-3).all())
+
+
 def test_what_it_cannot_score_is_refused() -> None:
     decoder, z = decoder_of(COLOUR), torch.randn(3, 3, 4, 4)
     for score in (decoder.loss, decoder.nll):

@@ -28,7 +28,8 @@ from vqkit.data import Dataset, Readable, open_source, shuffled
 from vqkit.likelihoods import Gaussian
 from vqkit.modality import Image
 from vqkit.priors import TransformerPrior
-from vqkit.signal import Batch, Layout
+from vqkit.signal import Layout
+from vqkit.tokens import Tokens
 from vqkit.training import PriorObjective, TokenizerObjective, Training
 from vqkit.training.fit import fit
 from vqkit.training.metrics import read_rows
@@ -62,17 +63,28 @@ def train(
 class BreaksAtTen:
     """A source that fails as the tenth batch is read."""
 
-    def __init__(self) -> None:
-        self.data, self.reads = data(), 0
+    def __init__(self, source: Readable[Any] | None = None) -> None:
+        self.data, self.reads = source or data(), 0
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def read(self, rows: Sequence[int]) -> Batch:
+    def read(self, rows: Sequence[int]) -> Any:
         self.reads += 1
         if self.reads == 10:
             raise RuntimeError("the power went")
         return self.data.read(rows)
+
+
+class RandomTokens:
+    """256 samples of 2 x 2 cells of two codebooks."""
+
+    def __len__(self) -> int:
+        return 256
+
+    def read(self, rows: Sequence[int]) -> Tokens:
+        symbols = torch.randint(8, (256, 2, 2, 2), generator=torch.Generator().manual_seed(0))
+        return Tokens((symbols[list(rows)],), {}, [str(row) for row in rows])
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -115,6 +127,23 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, kind:
     logs = [read_rows(tmp_path / name / "metrics-tokenizer.csv") for name in ("whole", "stopped")]
     assert [row["step"] for row in logs[1]] == [row["step"] for row in logs[0]] == [2, 4, 6, 8, 10, 12]
     assert [row["loss"] for row in logs[1]] == [row["loss"] for row in logs[0]]
+
+
+def test_a_prior_that_anneals_its_order_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """A random share of 1 where it stops, and of 0 at the end; dropout and the orders are drawn from one generator."""
+    settings = Training(max_steps=STEPS, batch_size=16, checkpoint_every=4, precision="float32", device="cpu")
+
+    def trained(folder: Path, tokens: Readable[Tokens]) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        prior = TransformerPrior(Layout(((2, 2),), ((8, 8),)), 16, 1, 2, random_order_updates=STEPS - 2, dropout=0.1)
+        fit("prior", PriorObjective(prior), settings, folder, tokens, RandomTokens(), bar=False)
+        return prior.state_dict()
+
+    whole = trained(tmp_path / "whole", RandomTokens())
+    assert int(whole["updates"]) == STEPS
+    with pytest.raises(RuntimeError, match="the power went"):
+        trained(tmp_path / "stopped", BreaksAtTen(RandomTokens()))
+    assert equal(whole, trained(tmp_path / "stopped", RandomTokens()))
 
 
 def test_training_lowers_the_loss_and_keeps_the_averaged_weights(tmp_path: Path) -> None:
