@@ -154,7 +154,7 @@ def test_a_transformer_over_pixels_is_told_z_and_counts_its_updates() -> None:
     for _ in range(3):
         model(Batch(X, None, SIDE, list("abc"))).loss.backward()
         model.update()
-    assert [int(value) for name, value in model.state_dict().items() if name.endswith("prior.updates")] == [3]
+    assert [int(value) for name, value in model.state_dict().items() if name.endswith("prior.order.done")] == [3]
     _, z = model.eval().posterior(X)
     assert bool(((model.nll(X, z.roll(1, 0), SIDE) - model.nll(X, z, SIDE)).abs() > 1e-3).all())
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from vqkit.priors import Step, TransformerPrior, drive, sample, score
 from vqkit.priors.inputs import flatten, unflatten
 from vqkit.priors.nats import log_p
+from vqkit.priors.order import AnnealedOrder
 from vqkit.signal import Indices, Layout
 
 LAYOUT = Layout(((2,), (3,)), ((5, 3), (4,)), 3)
@@ -113,11 +114,12 @@ def test_every_parameter_is_trained(random_order_updates: int) -> None:
 
 def test_the_order_is_annealed_from_random_to_raster_and_its_state_is_kept() -> None:
     prior, shares = small(random_order_updates=6, label_dropout=0.0).train(), []
+    assert prior.order is not None
     for _ in range(8):
-        shares.append(float(prior.random_order_share))
+        shares.append(float(prior.order.share))
         prior.update()
     assert shares == pytest.approx([1, 1, 1, 1, 1, 0.5, 0, 0])
-    assert int(prior.state_dict()["updates"]) == 8
+    assert int(prior.state_dict()["order.done"]) == 8
     x, side = symbols(LAYOUT, 4), {"label": torch.zeros(4, dtype=torch.int64)}
     assert prior.loss(x, side) == prior.eval().loss(x, side)  # it is over
     again = small(random_order_updates=6, label_dropout=0.0).train()
@@ -129,13 +131,13 @@ def test_the_order_is_annealed_from_random_to_raster_and_its_state_is_kept() -> 
 
 
 def test_a_random_order_is_within_the_levels_of_each_sample() -> None:
-    prior = small(PICTURES, random_order_updates=1000).train()
-    order = prior._random_order(64)
+    orders = AnnealedOrder(PICTURES, 1000)
+    order = orders(64)
     assert torch.equal(order.sort(1)[0], torch.arange(16).expand(64, -1))
     assert torch.equal(order[:, :4].sort(1)[0], torch.arange(4).expand(64, -1))
     assert len(order.unique(dim=0)) == 64
-    prior.get_buffer("updates").fill_(1000 * 5 // 6)
-    in_raster = (prior._random_order(400) == torch.arange(16)).all(1).float().mean()
+    orders.done.fill_(1000 * 5 // 6)
+    in_raster = (orders(400) == torch.arange(16)).all(1).float().mean()
     assert 0.4 < float(in_raster) < 0.6
 
 
@@ -147,7 +149,8 @@ def test_in_any_order_probabilities_sum_to_one_and_are_told_their_places(order: 
     prior = small(layout, random_order_updates=3)
     outcomes = torch.cartesian_prod(*[torch.arange(2)] * 6).view(-1, 2, 3)
     places, classes = torch.tensor([order]).expand(64, -1), torch.zeros(64, dtype=torch.int64)
-    nats = log_p(prior._by_codebook(prior._in_order([outcomes], places), classes, None, order=places))
+    put = AnnealedOrder(layout, 3).put([outcomes], places)
+    nats = log_p(prior._by_codebook(put, classes, None, order=places))
     assert float(nats.sum(1).exp().sum()) == pytest.approx(1, abs=1e-5)
     in_raster = log_p(prior._by_codebook([outcomes], classes, None))
     assert torch.allclose(nats, in_raster) == (order == [0, 1, 2])

@@ -140,7 +140,7 @@ def test_a_prior_that_anneals_its_order_ends_with_the_same_weights(tmp_path: Pat
         return prior.state_dict()
 
     whole = trained(tmp_path / "whole", RandomTokens())
-    assert int(whole["updates"]) == STEPS
+    assert int(whole["order.done"]) == STEPS
     with pytest.raises(RuntimeError, match="the power went"):
         trained(tmp_path / "stopped", BreaksAtTen(RandomTokens()))
     assert equal(whole, trained(tmp_path / "stopped", RandomTokens()))

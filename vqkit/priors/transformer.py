@@ -27,6 +27,7 @@ from vqkit.priors.inputs import (
     unflatten,
 )
 from vqkit.priors.nats import log_p, mean_nats
+from vqkit.priors.order import AnnealedOrder
 from vqkit.signal import Indices, Layout, Side
 
 
@@ -50,10 +51,9 @@ class TransformerPrior(Prior):
         codebook_layers: blocks of the small transformer over the codebooks of a position, where there are several.
         context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to each
             level's grid by means over areas or by linear interpolation.
-        random_order_updates: updates over which the order in which a level's positions are learned is annealed from
-            random to raster: in training a sample's is random with a probability of 1 for the first two thirds of
-            them, which then falls linearly to 0, so that the net has seen each position given any others (Yu et al.
-            2024, https://arxiv.org/abs/2411.00776). They are counted in the state that is saved. 0: raster throughout.
+        random_order_updates: updates of training over which the order of a level's positions is annealed from random to
+            raster (`AnnealedOrder`), so that the net has seen positions given any others; the input of t then says
+            also where what stands before it is. 0: raster throughout.
         dropout: share of each block's outputs dropped in training.
         label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
             classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
@@ -65,7 +65,6 @@ class TransformerPrior(Prior):
 
     rows: Tensor
     turns: Tensor
-    raster: Tensor
 
     def __init__(
         self,
@@ -82,8 +81,6 @@ class TransformerPrior(Prior):
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth is {depth}; a transformer has at least one block")
-        if random_order_updates < 0:
-            raise ValueError(f"random_order_updates is {random_order_updates}; give 0 for raster order, or how many")
         check_shares(dropout=dropout, label_dropout=label_dropout)
         self.layout, self.width, self.depth, self.heads = check_layout(layout), width, depth, heads
         self.codebook_layers, self.context_channels = codebook_layers, context_channels
@@ -105,24 +102,12 @@ class TransformerPrior(Prior):
 
         self.register_buffer("rows", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.register_buffer("turns", rotations(_coordinates(layout), width // heads), persistent=False)
-        # Increasing, and its integer part is the level.
-        raster = torch.cat([number + torch.arange(cells) / cells for number, cells in enumerate(self._cells)])
-        self.register_buffer("raster", raster, persistent=False)
-        if random_order_updates:
-            self.before = nn.Parameter(0.1 * torch.randn(sum(self._cells), width))
-            self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def random_order_share(self) -> Tensor:
-        """The probability that a sample's order is random now, a scalar."""
-        if not self.random_order_updates:
-            return self.raster.new_zeros(())
-        left = 1 - self.get_buffer("updates") / self.random_order_updates
-        return (3 * left).clamp(0, 1)
+        self.order = AnnealedOrder(layout, random_order_updates) if random_order_updates else None
+        self.before = nn.Parameter(0.1 * torch.randn_like(self.position)) if random_order_updates else None
 
     def update(self) -> None:
-        if self.random_order_updates:
-            self.get_buffer("updates").add_(1)
+        if self.order is not None:
+            self.order.update()
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token; in training mode some labels and outputs are dropped, and orders may be random."""
@@ -131,9 +116,9 @@ class TransformerPrior(Prior):
         if not self.training:
             return mean_nats(self._by_codebook(_flat(indices), classes, context))
         classes, symbols, order = hide(classes, self.layout, self.label_dropout), _flat(indices), None
-        if self.random_order_updates:
-            order = self._random_order(len(classes))
-            symbols = self._in_order(symbols, order)
+        if self.order is not None:
+            order = self.order(len(classes))
+            symbols = self.order.put(symbols, order)
         return mean_nats(self._by_codebook(symbols, classes, context, self.dropout, order))
 
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
@@ -166,7 +151,7 @@ class TransformerPrior(Prior):
         # Inputs of unknown symbols are set before they are read.
         embedded = [self._embed(number, level.clamp_min(0)) for number, level in enumerate(symbols)]
         inputs = self._inputs(embedded, guide.classes)
-        net, fed, start = CachedTransformer(self.net, both, len(self.raster)), 0, 0
+        net, fed, start = CachedTransformer(self.net, both, len(self.position)), 0, 0
         for number, (level, head) in enumerate(zip(symbols, self.outputs, strict=True)):
             logits_of = head.cached(both)  # type: ignore[operator]
             unknown = (level[0] < 0).t().tolist()
@@ -226,29 +211,15 @@ class TransformerPrior(Prior):
         """What the inputs are told of the positions in `order` [B, P] (by default raster), [B or 1, P, W], and turns
         [2, B or 1, P, 2, D / 2] of queries, by the position, and of keys, by the one before."""
         if order is None:
-            order = torch.arange(len(self.raster), device=self.raster.device)[None]
+            order = torch.arange(len(self.position), device=self.position.device)[None]
         elif said is not None:
             said = said.gather(1, order[..., None].expand_as(said))
         told = F.embedding(order, self.position) + (0 if said is None else said)
-        if self.random_order_updates:  # else t says where what stands before it is
+        if self.before is not None:  # else t says where what stands before it is
             told = told + F.pad(F.embedding(order[:, :-1], self.before), (0, 0, 1, 0))
         turns = self.turns[:, order]
         unturned = turns.new_tensor([1.0, 0.0]).view(2, 1, 1, 1).expand_as(turns[:, :, :1])
         return told, torch.stack([turns, torch.cat([unturned, turns[:, :, :-1]], 2)], 3)
-
-    def _random_order(self, batch: int) -> Tensor:
-        """The positions [batch, P] in the order in which each sample is learned, levels coarse to fine."""
-        draws = torch.rand(batch, 1 + len(self.raster), device=self.raster.device)
-        shuffled = self.raster.floor() + draws[:, 1:]
-        return torch.where(draws[:, :1] < self.random_order_share, shuffled, self.raster).argsort(1)
-
-    def _in_order(self, symbols: Sequence[Tensor], order: Tensor) -> list[Tensor]:
-        """Symbols [B, Q, cells] of each level, put in `order` [B, P]."""
-        firsts = torch.tensor([0, *self._cells]).cumsum(0).tolist()
-        return [
-            level.gather(2, (part - first)[:, None].expand_as(level))
-            for level, part, first in zip(symbols, order.split(self._cells, 1), firsts, strict=False)
-        ]
 
     def _classes(self, side: Side, batch: int) -> Tensor:
         """The class [B] of each sample; that there is none is refused where it was not learned."""
