@@ -1,8 +1,9 @@
 """A stack of transformer blocks over positions in order, and its pass position by position.
 
 The pass in order keeps the keys and values of the positions before (a cache) and computes each position once. It is the
-same function in fewer, larger steps: the weights of a norm are multiplied into the matrix behind it, sums into the
-matrix before them, and the dimensions of queries and keys are paired so that turning them is one complex product.
+same function in fewer, larger steps: the weights of a norm are multiplied into the matrix behind it, the scale of
+attention into the queries', and the dimensions of queries and keys are paired so that turning them is one complex
+product.
 Shapes: B batch, T positions, H heads, D head dimensions, width = H x D.
 """
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.nn.attention import Block, of_queries_and_keys
+from vqkit.nn.packed import packed
 
 
 class Transformer(nn.Module):
@@ -53,10 +55,10 @@ class CachedBlock:
         queries, keys, values = attention.inputs.weight.float().chunk(3)
         queries = queries * (2 * half) ** -0.5  # the scale of attention
         paired = [part.view(self.heads, 2, half, width).transpose(1, 2).flatten(0, 2) for part in (queries, keys)]
-        self.inputs = _behind(block.norm_attention, torch.cat([*paired, values]))
-        self.mixing = attention.output.weight.float().t().contiguous()
-        self.expansion = _behind(block.norm_feed_forward, feed_forward.inputs.weight.float())
-        self.contraction = feed_forward.output.weight.float().t().contiguous()
+        self.inputs = packed(_behind(block.norm_attention, torch.cat([*paired, values])), batch)
+        self.mixing = packed(attention.output.weight.float(), batch)
+        self.expansion = packed(_behind(block.norm_feed_forward, feed_forward.inputs.weight.float()), batch)
+        self.contraction = packed(feed_forward.output.weight.float(), batch)
         self.epsilon = values.new_tensor((width * torch.finfo(torch.float32).eps) ** 0.5)
         self.cache = values.new_empty(2, batch, self.heads, length, 2 * half)
 
@@ -65,7 +67,7 @@ class CachedBlock:
         with torch.autocast(x.device.type, enabled=False):
             batch, length, _ = x.shape
             rows = x.reshape(batch * length, -1)
-            projected = (self._normed(rows) @ self.inputs).view(batch, length, 3, self.heads, -1, 2)
+            projected = self.inputs(self._normed(rows)).view(batch, length, 3, self.heads, -1, 2)
             turned = torch.view_as_real(torch.view_as_complex(projected) * phases).flatten(-2)
             self.cache[:, :, :, past : past + length] = turned[:, :, 1:].permute(2, 0, 3, 1, 4)
             k, v = self.cache[:, :, :, : past + length].unbind(0)
@@ -75,10 +77,9 @@ class CachedBlock:
             else:
                 seen = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
                 y = F.scaled_dot_product_attention(q, k, v, seen, scale=1.0)
-            rows = torch.addmm(rows, y.transpose(1, 2).reshape(rows.shape), self.mixing)
-            gate, value = (self._normed(rows) @ self.expansion).chunk(2, -1)
-            y = torch.addmm(rows, F.silu(gate).mul_(value), self.contraction)
-            return y.view(x.shape)
+            rows = rows + self.mixing(y.transpose(1, 2).reshape(rows.shape))
+            gate, value = self.expansion(self._normed(rows)).chunk(2, -1)
+            return (rows + self.contraction(F.silu(gate).mul_(value))).view(x.shape)
 
     def _normed(self, rows: Tensor) -> Tensor:
         """Of length 1: what else a norm does is in the matrix behind it."""
@@ -104,6 +105,6 @@ class CachedTransformer:
 
 
 def _behind(norm: nn.Module, weight: Tensor) -> Tensor:
-    """The matrix [width, outputs] that takes rows of length 1, for `weight` [outputs, width] behind `norm`."""
-    matrix: Tensor = weight * norm.get_parameter("weight").float() * weight.shape[1] ** 0.5
-    return matrix.t().contiguous()
+    """The matrix that takes rows of length 1, for `weight` [outputs, width] behind `norm`."""
+    matrix: Tensor = weight * (norm.get_parameter("weight").float() * weight.shape[1] ** 0.5)
+    return matrix
