@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from vqkit.nn.attention import Block, overlay, rotations
+from vqkit.nn.transformer import CachedBlock, phases
 
 
 def test_a_mask_says_who_sees_whom() -> None:
@@ -17,10 +18,10 @@ def test_a_mask_says_who_sees_whom() -> None:
     lengths = [1, 2, 3]
     group = torch.arange(3).repeat_interleave(torch.tensor(lengths))
     whole = block(x, turns, mask=group[:, None] >= group)
-    cache, past = torch.empty(2, 2, 2, 6, 8), 0
+    cached, past = CachedBlock(block, 2, 6), 0
     for length in lengths:  # group by group, each seen whole
         here = slice(past, past + length)
-        part = block(x[:, here], turns[:, here], causal=False, cache=cache, past=past)
+        part = cached(x[:, here], phases(turns[:, here]), past, causal=False)
         torch.testing.assert_close(part, whole[:, here])
         past += length
 

@@ -18,10 +18,8 @@ from vqkit.nn.packed import packed
 
 
 class Transformer(nn.Module):
-    """`depth` blocks and a norm: x [B, T, width] to the same shape, each position from itself and those before it.
-
-    `turns` as of `Attention`; `dropout` as of `Block`.
-    """
+    """`depth` blocks and a norm: x [B, T, width] to the same shape, each position from itself and those before it, or
+    from those that `mask` says. `turns` and `mask` as of `Attention`; `dropout` as of `Block`."""
 
     def __init__(self, width: int, depth: int, heads: int) -> None:
         super().__init__()
@@ -29,9 +27,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, depth) for _ in range(depth))
         self.norm = nn.RMSNorm(width)
 
-    def forward(self, x: Tensor, turns: Tensor, dropout: float = 0.0) -> Tensor:
+    def forward(self, x: Tensor, turns: Tensor, dropout: float = 0.0, mask: Tensor | None = None) -> Tensor:
         for block in self.blocks:
-            x = block(x, turns, dropout=dropout)
+            x = block(x, turns, dropout=dropout, mask=mask)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -45,7 +43,8 @@ def phases(turns: Tensor) -> Tensor:
 
 class CachedBlock:
     """`block` over positions in order: x [B, n, width], of those that follow the `past` ones seen before, to the same
-    shape, float32 and without gradients. All memory, for `length` positions, is allocated here, once."""
+    shape, float32 and without gradients. Each sees those before it, or all up to the last of the n unless `causal`. All
+    memory, for `length` positions, is allocated here, once."""
 
     @torch.no_grad()
     def __init__(self, block: Block, batch: int, length: int) -> None:
@@ -63,7 +62,7 @@ class CachedBlock:
         self.cache = values.new_empty(2, batch, self.heads, length, 2 * half)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, phases: Tensor, past: int) -> Tensor:
+    def __call__(self, x: Tensor, phases: Tensor, past: int, causal: bool = True) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             batch, length, _ = x.shape
             rows = x.reshape(batch * length, -1)
@@ -75,7 +74,9 @@ class CachedBlock:
             if length == 1:  # a third faster on a CPU than its fused attention
                 y = (q @ k.mT).softmax(-1) @ v
             else:
-                seen = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
+                seen = None
+                if causal:
+                    seen = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
                 y = F.scaled_dot_product_attention(q, k, v, seen, scale=1.0)
             rows = rows + self.mixing(y.transpose(1, 2).reshape(rows.shape))
             gate, value = self.expansion(self._normed(rows)).chunk(2, -1)
@@ -88,19 +89,20 @@ class CachedBlock:
 
 
 class CachedTransformer:
-    """`net` over positions in order: x [B, n, width] and `phases` of those that follow the `past` ones seen before ->
-    [B, width] of the last, float32 and without gradients. Back at `past` 0 another sequence begins."""
+    """`net` over positions in order: x [B, n, width] and `phases` of those that follow the `past` ones seen before to
+    the same shape, float32 and without gradients; `causal` as of `CachedBlock`. Back at `past` 0 another sequence
+    begins."""
 
     def __init__(self, net: Transformer, batch: int, length: int) -> None:
         self.blocks = [CachedBlock(block, batch, length) for block in net.blocks]  # type: ignore[arg-type]
         self.norm = net.norm
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, phases: Tensor, past: int) -> Tensor:
+    def __call__(self, x: Tensor, phases: Tensor, past: int, causal: bool = True) -> Tensor:
         for block in self.blocks:
-            x = block(x, phases, past)
+            x = block(x, phases, past, causal)
         with torch.autocast(x.device.type, enabled=False):
-            normed: Tensor = self.norm(x[:, -1])
+            normed: Tensor = self.norm(x)
         return normed
 
 

@@ -59,7 +59,7 @@ class DepthTransformer(nn.Module):
 
         def logits(q: int, before: Tensor) -> Tensor:
             if net is not None and turned is not None and self.codebook is not None:
-                before = net((before + self.codebook[q])[:, None], turned[:, q : q + 1], q)
+                before = net((before + self.codebook[q])[:, None], turned[:, q : q + 1], q)[:, -1]
             with torch.autocast(before.device.type, enabled=False):
                 found: Tensor = self.outputs[q](before)
             return found

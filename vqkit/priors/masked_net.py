@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.nn.attention import Block, overlay, rotations
 from vqkit.priors.context import Context
-from vqkit.priors.inputs import spans
 from vqkit.signal import Layout
+
+
+class _Span(NamedTuple):
+    """One codebook of one level: where its tokens, and the level's, are among the flattened ones; its alphabet."""
+
+    level: int
+    level_start: int
+    start: int
+    stop: int
+    size: int
+
+
+def _spans(layout: Layout) -> list[_Span]:
+    """Of every codebook, in the order of the flattened tokens."""
+    found: list[_Span] = []
+    first = 0
+    for level, (grid, sizes) in enumerate(zip(layout.grids, layout.codebook_sizes, strict=True)):
+        cells = math.prod(grid)
+        starts = range(first, first + len(sizes) * cells, cells)
+        found.extend(_Span(level, first, start, start + cells, size) for start, size in zip(starts, sizes, strict=True))
+        first = starts.stop
+    return found
 
 
 class MaskedNet(nn.Module):
@@ -35,7 +59,7 @@ class MaskedNet(nn.Module):
         self.depth, self.joint_depth, self.context_channels = depth, joint_depth, context_channels
 
         # One table: the symbols of every codebook in turn, then the classes, then "no class", then the mask.
-        self._spans = spans(layout)
+        self._spans = _spans(layout)
         alphabets = torch.tensor([span.size for span in self._spans])
         first_rows = torch.cat([alphabets.new_zeros(1), alphabets.cumsum(0)])
         self._first_class = int(first_rows[-1])
@@ -106,7 +130,7 @@ class MaskedNet(nn.Module):
         rows = torch.cat([self._first_class + classes[:, None], tokens.gather(1, known) + self.rows[known]], 1)
         rows = F.pad(rows, (0, masked), value=self.embedding.num_embeddings - 1)
         places = F.pad(order + 1, (1, 0))
-        x, turns = self.embedding(rows) + self.position[places], self.turns[:, places]
+        x, turns = self.embedding(rows) + self.position[places], self.turns[:, places].unsqueeze(-2)
         if condition is not None:
             x = x + F.pad(condition.gather(1, order[..., None].expand(-1, -1, self.width)), (0, 0, 1, 0))
         x, masks = x.split([x.shape[1] - masked, masked], 1)

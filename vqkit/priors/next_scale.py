@@ -9,8 +9,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from vqkit.nn.attention import Block, overlay, rotations
+from vqkit.nn.attention import overlay, rotations
 from vqkit.nn.pyramid import area, linear
+from vqkit.nn.transformer import CachedTransformer, Transformer, phases
 from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.embedding import SymbolEmbedding
 from vqkit.priors.guidance import Guidance
@@ -86,8 +87,7 @@ class NextScalePrior(Prior):
         self.embedding = SymbolEmbedding([size for size, _ in sizes], width)
         self.classes = nn.Embedding(layout.classes + 1, width)  # the last one: no class
         self.position = nn.Parameter(torch.empty(sum(self._cells), width))
-        self.blocks = nn.ModuleList(Block(width, heads, depth) for _ in range(depth))
-        self.norm = nn.RMSNorm(width)
+        self.net = Transformer(width, depth, heads)
         self.outputs = nn.ModuleList(Head(width, size, first) for size, first in sizes)
         for vectors in (self.embedding.table.weight, self.classes.weight, self.position):
             nn.init.normal_(vectors, std=0.1)
@@ -126,8 +126,7 @@ class NextScalePrior(Prior):
         _refuse(context)
         tokens = known_tokens(known, layout, batch, device_of(self)).clone()
         guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
-        keys = (len(guide.classes), self.heads, sum(self._cells), self.width // self.heads)
-        cache = self.position.new_empty(self.depth, 2, *keys)
+        net, turned = CachedTransformer(self.net, len(guide.classes), sum(self._cells)), phases(self.turns)
         indices = unflatten(tokens, layout)  # views: what is sent fills them
         unknown = [level[0].flatten(1) < 0 for level in indices]
         wanted = [level for level, gaps in enumerate(unknown) if bool(gaps.any())]
@@ -137,7 +136,8 @@ class NextScalePrior(Prior):
                 if level:
                     above = self._merge(above, level - 1, indices[level - 1])
                 x = self._input(level, None if above is None else guide.both(above), guide.classes)
-                features = self._blocks(x, self._starts[level], cache=cache)
+            here = slice(self._starts[level], self._starts[level + 1])
+            features = net(x, turned[:, here], self._starts[level], causal=False)
             symbols = indices[level].flatten(2)
             for q, gaps in enumerate(unknown[level]):
                 positions = gaps.nonzero()[:, 0]
@@ -154,7 +154,7 @@ class NextScalePrior(Prior):
             if level:
                 above = self._merge(above, level - 1, indices[level - 1])
             inputs.append(self._input(level, above, classes))
-        features = self._blocks(torch.cat(inputs, 1), mask=self.mask, dropout=dropout)
+        features = self.net(torch.cat(inputs, 1), self.turns, dropout, self.mask)
         for level, here in enumerate(features.split(self._cells, 1)):
             symbols = indices[level].flatten(2)
             for q in range(symbols.shape[1]):
@@ -172,20 +172,6 @@ class NextScalePrior(Prior):
         else:
             x = area(above, self.layout.grids[level]).flatten(2).transpose(1, 2)
         return x + self.position[self._starts[level] : self._starts[level + 1]]  # type: ignore[no-any-return]
-
-    def _blocks(
-        self,
-        x: Tensor,
-        past: int = 0,
-        cache: Tensor | None = None,
-        mask: Tensor | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """[B, n, W] of the positions from `past` on, to the same."""
-        turns = self.turns[:, past : past + x.shape[1]]
-        for number, block in enumerate(self.blocks):
-            x = block(x, turns, False, None if cache is None else cache[number], past, dropout, mask)
-        return self.norm(x)  # type: ignore[no-any-return]
 
     def _logits(self, level: int, q: int, features: Tensor, before: Tensor) -> Tensor:
         """[B, n, K] of a codebook, from the positions' features [B, n, W] and their symbols before it [B, q, n]."""

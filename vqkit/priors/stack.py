@@ -67,6 +67,10 @@ class Stack(Prior):
         first: Prior = self.priors[0]  # type: ignore[assignment]
         return first.fit((indices[:1], side) for indices, side in stream) and len(self.priors) == 1
 
+    def update(self) -> None:
+        for prior in self.priors:
+            prior.update()  # type: ignore[operator]
+
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token of all levels: each level's own loss counts by its tokens."""
         losses = [

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqkit.nn.attention import rotations
+from vqkit.nn.attention import overlay, rotations
 from vqkit.nn.transformer import CachedTransformer, Transformer, phases
 from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.context import Context
@@ -101,7 +101,7 @@ class TransformerPrior(Prior):
         nn.init.normal_(self.position, std=0.1)
 
         self.register_buffer("rows", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
-        self.register_buffer("turns", rotations(_coordinates(layout), width // heads), persistent=False)
+        self.register_buffer("turns", rotations(torch.cat(overlay(layout.grids)), width // heads), persistent=False)
         self.order = AnnealedOrder(layout, random_order_updates) if random_order_updates else None
         self.before = nn.Parameter(0.1 * torch.randn_like(self.position)) if random_order_updates else None
 
@@ -161,7 +161,7 @@ class TransformerPrior(Prior):
                 if not any(gaps):
                     continue
                 new = slice(fed, t + 1)
-                before = net(inputs[:, new] + told[:, new], turned[:, new], fed)
+                before = net(inputs[:, new] + told[:, new], turned[:, new], fed)[:, -1]
                 fed = t + 1
                 here = torch.zeros_like(before)  # the summed embeddings of this position's symbols so far
                 for q, gap in enumerate(gaps):
@@ -229,13 +229,3 @@ class TransformerPrior(Prior):
 def _flat(indices: Indices) -> list[Tensor]:
     """[B, Q, *grid] of each level -> [B, Q, cells]."""
     return [level.flatten(2) for level in indices]
-
-
-def _coordinates(layout: Layout) -> Tensor:
-    """Where each position is, in cells of the finest grid: [P, dims] float32, at the centres of its own cells."""
-    finest = [max(extents) for extents in zip(*layout.grids, strict=True)]
-    found = []
-    for grid in layout.grids:
-        axes = [(torch.arange(n) + 0.5) * (most / n) - 0.5 for n, most in zip(grid, finest, strict=True)]
-        found.append(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2))
-    return torch.cat(found)
