@@ -161,6 +161,13 @@ def test_a_damaged_end_loses_no_chunk(kind: Any) -> None:
     assert isinstance(got[7], Damage) and "does not fit" in got[7].reason
 
 
+def test_a_stream_that_was_closed_is_not_called_damaged() -> None:
+    with io.BytesIO(WHOLE) as stream:
+        _, following = read(stream)
+    with pytest.raises(ValueError, match="closed file"):
+        next(following)
+
+
 def test_chunks_of_another_place_or_file_are_not_taken() -> None:
     same = [Chunk(1, 2, b"payload") for _ in range(7)]
     data = b"".join(blocks(HEADER, same))

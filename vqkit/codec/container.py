@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vqkit.codec.fields import Source, varint
+from vqkit.codec.fields import Damaged, Source, varint
 from vqkit.codec.header import Header, header_bytes, read_header
 
 MOST_PAYLOAD = (1 << 24) - 1
@@ -92,10 +92,10 @@ def read(stream: BinaryIO) -> tuple[Header, Iterator[Chunk | Damage]]:
     """
     source = Source(stream)
     header = read_header(source)
-    return header, _follow(source, header.chunks, source.crc)
+    return header, _read_rest(source, header.chunks, source.crc)
 
 
-def _follow(source: Source, count: int, seed: int) -> Iterator[Chunk | Damage]:
+def _read_rest(source: Source, count: int, seed: int) -> Iterator[Chunk | Damage]:
     starts = _starts(source, count, seed)
     lengths: list[int | None] = []
     for number in range(count):
@@ -105,7 +105,7 @@ def _follow(source: Source, count: int, seed: int) -> Iterator[Chunk | Damage]:
         try:
             found = _read_chunk(source, number, seed)
             lengths.append(len(found.payload))
-        except ValueError as error:
+        except Damaged as error:
             found = Damage(number, f"chunk {number} of {count} is lost: {error}")
             lengths.append(None)
         yield found
@@ -114,8 +114,8 @@ def _follow(source: Source, count: int, seed: int) -> Iterator[Chunk | Damage]:
             listed = _read_end(source, count, seed)
             fits = all(own in (length, None) for length, own in zip(listed, lengths, strict=True))
             if not fits or source.stream.read(1):
-                raise ValueError(f"the end at byte {source.position} does not fit the chunks")
-        except ValueError as error:
+                raise Damaged(f"the end at byte {source.position} does not fit the chunks")
+        except Damaged as error:
             yield Damage(count, f"the end is not whole: {error}")
 
 
@@ -134,7 +134,7 @@ def _starts(source: Source, count: int, seed: int) -> list[int] | None:
         for length in _read_end(source, count, seed):
             starts.append(starts[-1] + len(varint(length)) + _AROUND_PAYLOAD + length)
         return starts if starts[-1] == end and source.position == size else None
-    except ValueError:
+    except Damaged:
         return None
     finally:
         source.seek(first)
@@ -169,7 +169,7 @@ def _read_end(source: Source, count: int, seed: int) -> list[int]:
     lengths = [source.number("the length of a chunk", 0, MOST_PAYLOAD) for _ in range(count)]
     listed = source.position - start
     if int.from_bytes(source.exactly(4), "little") != listed:
-        raise ValueError(f"the size before byte {source.position} is not that of its list")
+        raise Damaged(f"the size before byte {source.position} is not that of its list")
     source.checksum()
     return lengths
 

@@ -19,11 +19,15 @@ def varint(number: int) -> bytes:
     return bytes(data)
 
 
+class Damaged(ValueError):
+    """What is read is not what was written; the message says where, as part of a sentence."""
+
+
 class Source:
     """A binary stream read from where it stands: `position` counts bytes from there, `crc` is of what was read since it
     was last set.
 
-    Every reader raises ValueError where the stream ends too early.
+    Every reader raises Damaged where the stream ends too early.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -41,13 +45,13 @@ class Source:
             missing -= len(piece)
         self.position += count - missing
         if missing:
-            raise ValueError(f"the file ends at byte {self.position}, {missing} too early")
+            raise Damaged(f"the file ends at byte {self.position}, {missing} too early")
         data = b"".join(pieces)
         self.crc = zlib.crc32(data, self.crc)
         return data
 
     def number(self, name: str, least: int, most: int) -> int:
-        """A varint; `name` says of what. Raises ValueError where it is not from `least` to `most`, or longer than it
+        """A varint; `name` says of what. Raises Damaged where it is not from `least` to `most`, or longer than it
         needs to be."""
         value, shift, byte = 0, 0, 128
         while byte & 128 and value <= most and shift < 64:
@@ -55,16 +59,16 @@ class Source:
             value |= (byte & 127) << shift
             shift += 7
         if byte & 128 or not least <= value <= most or (byte == 0 and shift > 7):
-            raise ValueError(f"{name} before byte {self.position} is not from {least} to {most}")
+            raise Damaged(f"{name} before byte {self.position} is not from {least} to {most}")
         return value
 
     def checksum(self) -> None:
-        """Reads the CRC-32 that closes a part. Raises ValueError where it is not that of what was read."""
+        """Reads the CRC-32 that closes a part. Raises Damaged where it is not that of what was read."""
         computed = self.crc
         stored = int.from_bytes(self.exactly(4), "little")
         self.crc = computed  # with its own checksum behind it, all data have one and the same CRC-32
         if stored != computed:
-            raise ValueError(f"the CRC-32 before byte {self.position} is not that of what it closes")
+            raise Damaged(f"the CRC-32 before byte {self.position} is not that of what it closes")
 
     def size(self) -> int | None:
         """How many bytes there are in all, None where the stream cannot seek. Stays where it is."""

@@ -8,7 +8,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from vqkit.codec.fields import Source, varint
+from vqkit.codec.fields import Damaged, Source, varint
 
 MAGIC = b"\x89VQZ"
 VERSION = 1
@@ -83,7 +83,7 @@ def read_header(source: Source) -> Header:
     """
     try:
         magic = source.exactly(len(MAGIC))
-    except ValueError:
+    except Damaged:
         magic = b""
     if magic != MAGIC:
         raise ValueError("this is no .vqz file; name one that vqkit compress wrote")
@@ -91,7 +91,7 @@ def read_header(source: Source) -> Header:
         version = source.exactly(1)[0]
         if version == VERSION:
             return _fields(source)
-    except ValueError as error:
+    except Damaged as error:
         raise ValueError(f"the header of this .vqz file is damaged ({error}); restore it from a copy") from None
     raise ValueError(f"this .vqz file is of version {version}, here is {VERSION}; install the vqkit that wrote it")
 
@@ -113,5 +113,5 @@ def _fields(source: Source) -> Header:
     source.checksum()
     header = Header(modality, channels, grid, samples, tokenizer, prior, kept, labels, windows, items_per_chunk)
     if header.chunks > MOST_CHUNKS or channels * math.prod(grid) > _MOST_VALUES:
-        raise ValueError(f"{header.chunks} chunks, or {channels} channels of {grid}, are too many")
+        raise Damaged(f"{header.chunks} chunks, or {channels} channels of {grid}, are too many")
     return header

@@ -28,8 +28,8 @@ DEPTH = 320
 """Steps below the maximum where the weights end: 20 nats, beyond which the coder cannot tell probabilities apart."""
 
 GUARD = 2.0**-30
-"""Nats by which l - max(l) may differ between the encoder's machine and the decoder's: ten thousand float64 rounding
-errors of logits near 1000. Float32 logits are not that exact; see `unsafe_dithers`."""
+"""Nats by which l - max(l) may differ between the encoder's machine and the decoder's: 8192 units in the last place of
+float64 logits near 1000. Float32 logits differ by more."""
 
 DITHERS = np.argsort(np.abs(np.arange(256) - 127.5), kind="stable")
 """In the order in which an encoder tries them: at the middle the edges lie between two multiples, and rounding prefers
@@ -58,9 +58,11 @@ def weights(logits: NDArray[np.float64], dither: int) -> NDArray[np.float64]:
     if not 0 <= dither <= 255:
         raise ValueError(f"dither is {dither}; give a byte")
     steps = _steps_below(logits)
-    rounded = np.minimum(np.ceil(steps - (dither + 0.5) / 256), DEPTH)
-    rounded[np.isinf(steps)] = DEPTH + 1
-    return np.take(TABLE, rounded.astype(np.int16))
+    beyond = np.isinf(steps)
+    steps -= (dither + 0.5) / 256
+    depth = np.minimum(np.ceil(steps, out=steps), DEPTH, out=steps).astype(np.intp)
+    depth[beyond] = DEPTH + 1
+    return np.take(TABLE, depth)
 
 
 def unsafe_dithers(logits: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -68,13 +70,14 @@ def unsafe_dithers(logits: NDArray[np.float64]) -> NDArray[np.bool_]:
 
     A logit is near the edges of at most one dither. Raises ValueError like `weights`.
     """
-    steps = _steps_below(logits)
-    steps = steps[steps < DEPTH]  # all that is deeper has one weight
-    position = (steps - np.floor(steps)) * 256 - 0.5
+    position = np.minimum(_steps_below(logits), DEPTH)  # all that is deeper has one weight
+    position *= 256
+    position -= 0.5  # now each integer is an edge of the dither that it is modulo 256
     nearest = np.rint(position)
-    near = nearest[np.abs(position - nearest) <= 256 * GUARD / STEP].astype(np.intp)
+    position -= nearest
+    near = nearest[np.abs(position, out=position) <= 256 * GUARD / STEP].astype(np.intp)
     unsafe = np.zeros(256, np.bool_)
-    unsafe[near] = True
+    unsafe[near % 256] = True
     return unsafe
 
 
@@ -96,4 +99,6 @@ def _steps_below(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     most: NDArray[np.float64] = logits.max(axis=-1, keepdims=True, initial=-np.inf)
     if not np.isfinite(most).all():
         raise ValueError("logits are NaN, or infinite where they should not be; train the prior again")
-    return (most - logits) / STEP
+    steps = most - logits
+    steps /= STEP
+    return steps
