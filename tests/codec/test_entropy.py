@@ -115,6 +115,24 @@ def test_a_carry_that_stays_open_for_long_is_resolved(n: int, last: int) -> None
     assert len(payload) <= math.ceil(n * math.log2(3) / 8) + 1
 
 
+@settings(max_examples=200)
+@given(
+    payload=st.lists(st.sampled_from([0, 1, 127, 128, 254, 255]), max_size=30).map(bytes),
+    alphabet=st.sampled_from([2, 3, 256]),
+)
+def test_symbols_of_numbers_at_the_ends_of_words_come_back(payload: bytes, alphabet: int) -> None:
+    # What any bytes decode to is encoded again; runs of 0 and 255 are where the coder's own number wraps around.
+    weights = np.ones((130, alphabet))
+    try:
+        symbols = Decoder(payload).decode(weights)
+    except ValueError:
+        return
+    for n in range(len(symbols)):
+        again = sealed(symbols[:n], weights[:n])
+        assert np.array_equal(Decoder(again).decode(weights[:n]), symbols[:n])
+        assert len(again) <= math.ceil(n * math.log2(alphabet) / 8) + 1
+
+
 def test_the_largest_alphabets_code() -> None:
     generator = np.random.default_rng(2)
     weights = weighted(generator, 4, 70_000, 10.0)

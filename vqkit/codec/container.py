@@ -97,24 +97,20 @@ def read(stream: BinaryIO) -> tuple[Header, Iterator[Chunk | Damage]]:
 
 def _read_rest(source: Source, count: int, seed: int) -> Iterator[Chunk | Damage]:
     starts = _starts(source, count, seed)
-    lengths: list[int | None] = []
     for number in range(count):
         if starts is not None:
             source.seek(starts[number])
         found: Chunk | Damage
         try:
             found = _read_chunk(source, number, seed)
-            lengths.append(len(found.payload))
         except Damaged as error:
             found = Damage(number, f"chunk {number} of {count} is lost: {error}")
-            lengths.append(None)
         yield found
     if starts is None:
         try:
-            listed = _read_end(source, count, seed)
-            fits = all(own in (length, None) for length, own in zip(listed, lengths, strict=True))
-            if not fits or source.stream.read(1):
-                raise Damaged(f"the end at byte {source.position} does not fit the chunks")
+            _read_end(source, count, seed)
+            if source.stream.read(1):
+                raise Damaged(f"more follows at byte {source.position}")
         except Damaged as error:
             yield Damage(count, f"the end is not whole: {error}")
 
@@ -133,7 +129,7 @@ def _starts(source: Source, count: int, seed: int) -> list[int] | None:
         starts = [first]
         for length in _read_end(source, count, seed):
             starts.append(starts[-1] + len(varint(length)) + _AROUND_PAYLOAD + length)
-        return starts if starts[-1] == end and source.position == size else None
+        return starts if starts[-1] == end else None
     except Damaged:
         return None
     finally:
