@@ -55,7 +55,7 @@ class Decoder:
     """
 
     def __init__(self, payload: bytes) -> None:
-        padded = payload + bytes(8 + -len(payload) % 4)
+        padded = payload + bytes(-len(payload) % 4)  # behind whole words the coder itself goes on with zeros
         self._coder = stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
     def decode(self, weights: NDArray[np.float64], count: int | None = None) -> NDArray[np.int64]:
