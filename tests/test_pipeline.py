@@ -275,7 +275,7 @@ def test_a_vae_is_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["doctor", str(run.folder)]) == cli.main(["evaluate", str(run.folder), "--samples=9"]) == 0
     capsys.readouterr()
     for use, sentence in (
-        (lambda: run.sample(1, temperature=0.5), "temperature, top_k and top_p are for drawing codes"),
+        (lambda: run.sample(1, temperature=0.5), "temperature, top_k, top_p and guidance are for drawing codes"),
         (lambda: run.sample(1, label=3), "trained without labels"),
         (lambda: run.prior, "GaussianBottleneck has no indices"),
         (lambda: tokenize_source(run, "digits", tmp_path / "tokens"), "GaussianBottleneck has no indices"),
