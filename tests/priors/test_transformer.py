@@ -149,12 +149,13 @@ def test_in_any_order_probabilities_sum_to_one_and_are_told_their_places(order: 
     prior = small(layout, random_order_updates=3)
     outcomes = torch.cartesian_prod(*[torch.arange(2)] * 6).view(-1, 2, 3)
     places, classes = torch.tensor([order]).expand(64, -1), torch.zeros(64, dtype=torch.int64)
-    put = AnnealedOrder(layout, 3).put([outcomes], places)
-    nats = log_p(prior._by_codebook(put, classes, None, order=places))
+    assert prior.order is not None
+    prior.order.forward = lambda batch: places  # type: ignore[method-assign]
+    nats = log_p(prior.conditionals((outcomes,), classes, None, training=True))
     assert float(nats.sum(1).exp().sum()) == pytest.approx(1, abs=1e-5)
-    in_raster = log_p(prior._by_codebook([outcomes], classes, None))
+    in_raster = log_p(prior.conditionals((outcomes,), classes, None, training=False))
     assert torch.allclose(nats, in_raster) == (order == [0, 1, 2])
-    first = log_p(prior._by_codebook([outcomes[..., order]], classes, None))
+    first = log_p(prior.conditionals((outcomes[..., order],), classes, None, training=False))
     assert torch.allclose(nats, first) == (order == [0, 1, 2])  # it matters where the symbols stand
 
 

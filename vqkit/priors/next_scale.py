@@ -12,26 +12,16 @@ from torch import Tensor, nn
 from vqkit.nn.attention import overlay, rotations
 from vqkit.nn.pyramid import area, linear
 from vqkit.nn.transformer import CachedTransformer, Transformer, phases
-from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.base import Step, Walk
 from vqkit.priors.embedding import SymbolEmbedding
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.head import Head
-from vqkit.priors.inputs import (
-    check_indices,
-    check_layout,
-    check_shares,
-    check_walk,
-    classes_of,
-    device_of,
-    hide,
-    known_tokens,
-    unflatten,
-)
-from vqkit.priors.nats import log_p, mean_nats
+from vqkit.priors.inputs import check_walk, device_of, known_tokens, unflatten
+from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
 
 
-class NextScalePrior(Prior):
+class NextScalePrior(TeacherForcedPrior):
     """Each level given all coarser ones, its positions at once: p(level k | levels < k, label) is a product over the
     positions (VAR, Tian et al. 2024, https://arxiv.org/abs/2404.02905). It suits tokens whose finest levels say little
     that depends on each other, such as those of `MultiscaleResidual`. A walk takes a step a level, not one a token.
@@ -71,12 +61,10 @@ class NextScalePrior(Prior):
         dropout: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(layout, dropout, label_dropout)
         if depth < 1:
             raise ValueError(f"depth is {depth}; a transformer has at least one block")
-        check_shares(dropout=dropout, label_dropout=label_dropout)
-        self.layout, self.width, self.depth, self.heads = check_layout(layout), width, depth, heads
-        self.dropout, self.label_dropout = dropout, label_dropout
+        self.width, self.depth, self.heads = width, depth, heads
 
         self._cells = [math.prod(grid) for grid in layout.grids]
         self._starts = [0, *accumulate(self._cells)]  # of each level, among the positions of all
@@ -96,20 +84,6 @@ class NextScalePrior(Prior):
         self.register_buffer("mask", level[:, None] >= level, persistent=False)
         self.register_buffer("turns", rotations(torch.cat(overlay(layout.grids)), width // heads), persistent=False)
 
-    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
-        """Mean nats a token; in training mode some labels and outputs are dropped."""
-        _check(indices, self.layout, context)
-        classes, dropout = classes_of(side, self.layout, len(indices[0]), device_of(self)), 0.0
-        if self.training:
-            classes, dropout = hide(classes, self.layout, self.label_dropout), self.dropout
-        return mean_nats(self._by_codebook(indices, classes, dropout))
-
-    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        _check(indices, self.layout, context)
-        with torch.autocast(indices[0].device.type, enabled=False):
-            nats = log_p(self._by_codebook(indices, self._classes(side, len(indices[0]))))
-        return unflatten(nats, self.layout)
-
     @torch.no_grad()
     def walk(
         self,
@@ -125,7 +99,7 @@ class NextScalePrior(Prior):
         check_walk(layout, self.layout)
         _refuse(context)
         tokens = known_tokens(known, layout, batch, device_of(self)).clone()
-        guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, batch), self.layout, self.label_dropout)
         net, turned = CachedTransformer(self.net, len(guide.classes), sum(self._cells)), phases(self.turns)
         indices = unflatten(tokens, layout)  # views: what is sent fills them
         unknown = [level[0].flatten(1) < 0 for level in indices]
@@ -147,14 +121,16 @@ class NextScalePrior(Prior):
                         logits = guide(self._logits(level, q, features[:, positions], before))
                     symbols[:, q, positions] = yield Step(level, positions[None] + q * self._cells[level], logits)
 
-    def _by_codebook(self, indices: Indices, classes: Tensor, dropout: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of each codebook the logits [B, n, K], exactly its alphabet, and the symbols [B, n]."""
+    def conditionals(
+        self, indices: Indices, classes: Tensor, context: Tensor | None, training: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        _refuse(context)
         above, inputs = None, []
         for level in range(len(indices)):
             if level:
                 above = self._merge(above, level - 1, indices[level - 1])
             inputs.append(self._input(level, above, classes))
-        features = self.net(torch.cat(inputs, 1), self.turns, dropout, self.mask)
+        features = self.net(torch.cat(inputs, 1), self.turns, self.dropout if training else 0.0, self.mask)
         for level, here in enumerate(features.split(self._cells, 1)):
             symbols = indices[level].flatten(2)
             for q in range(symbols.shape[1]):
@@ -178,15 +154,6 @@ class NextScalePrior(Prior):
         first = self._codebooks[level]
         logits: Tensor = self.outputs[first + q](features, self.embedding(before, first).transpose(1, 2))
         return logits
-
-    def _classes(self, side: Side, batch: int) -> Tensor:
-        """The class [B] of each sample; that there is none is refused where it was not learned."""
-        return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
-
-
-def _check(indices: Indices, layout: Layout, context: Tensor | None) -> None:
-    _refuse(context)
-    check_indices(indices, layout)
 
 
 def _refuse(context: Tensor | None) -> None:

@@ -9,21 +9,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.base import Step, Walk
 from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.head import Head
-from vqkit.priors.inputs import (
-    check_indices,
-    check_layout,
-    check_shares,
-    check_walk,
-    classes_of,
-    device_of,
-    hide,
-    known_tokens,
-)
-from vqkit.priors.nats import log_p, mean_nats
+from vqkit.priors.inputs import check_layout, check_walk, device_of, known_tokens
+from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
 
 
@@ -34,14 +25,14 @@ def one_level(layout: Layout) -> Layout:
     return layout
 
 
-class RasterPrior(Prior, ABC):
+class RasterPrior(TeacherForcedPrior, ABC):
     """Each symbol given all before it: p(s_t | s_<t, label, context), positions in raster order, at each position its
     codebooks in turn (of pixels, the colours). The symbols may be tokens, or pixels or samples of sound: these are
     integers on a grid as well.
 
     A causal net takes each position once; a small head a codebook adds the symbols before it there. A member brings the
     net in its two forms: `net`, which gives the features of all positions at once, and `incremental`, which gives them
-    one by one. A layout of other grids, of as many dimensions, is taken where `any_grid`.
+    one by one.
 
     `net` takes what stands at each position [B, width, *grid], a condition [B, width, *grid or ones] (None where there
     are neither classes nor a context) and the share of its layers' outputs to drop, and gives features
@@ -60,11 +51,9 @@ class RasterPrior(Prior, ABC):
         label_dropout: float,
         any_grid: bool = True,
     ) -> None:
-        super().__init__()
-        check_shares(dropout=dropout, label_dropout=label_dropout)
-        (grid,), (sizes,) = one_level(layout).grids, layout.codebook_sizes
-        self.layout, self.width, self.context_channels = layout, width, context_channels
-        self.dropout, self.label_dropout, self.any_grid = dropout, label_dropout, any_grid
+        super().__init__(one_level(layout), dropout, label_dropout, any_grid)
+        (grid,), (sizes,) = layout.grids, layout.codebook_sizes
+        self.width, self.context_channels = width, context_channels
 
         self.net = net
         self.embedding = nn.Embedding(sum(sizes), width)  # the symbols of every codebook in turn
@@ -77,20 +66,6 @@ class RasterPrior(Prior, ABC):
     def incremental(self, batch: int, grid: tuple[int, ...], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
         """`net`, float32 and without gradients, position by position: called with what stands at the position before
         [B, width] (zeros before the first), it gives the features [B, width] of the next."""
-
-    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
-        """Mean nats a token; in training mode some labels and outputs are dropped."""
-        check_indices(indices, self.layout, any_grid=self.any_grid)
-        classes, dropout = classes_of(side, self.layout, len(indices[0]), device_of(self)), 0.0
-        if self.training:
-            classes, dropout = hide(classes, self.layout, self.label_dropout), self.dropout
-        return mean_nats(self._by_codebook(indices[0], classes, context, dropout))
-
-    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        check_indices(indices, self.layout, any_grid=self.any_grid)
-        with torch.autocast(indices[0].device.type, enabled=False):
-            classes = self._classes(side, len(indices[0]))
-            return (log_p(self._by_codebook(indices[0], classes, context)).view(indices[0].shape),)
 
     @torch.no_grad()
     def walk(
@@ -105,7 +80,7 @@ class RasterPrior(Prior, ABC):
         """One symbol a step. Symbols known before a position condition it; those known behind it cannot."""
         check_walk(layout, self.layout, any_grid=self.any_grid)
         (grid,), device = layout.grids, device_of(self)
-        guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, batch), self.layout, self.label_dropout)
         both = len(guide.classes)
         symbols = guide.both(known_tokens(known, layout, batch, device)).view(both, -1, math.prod(grid)).clone()
         unknown = (symbols[0] < 0).tolist()
@@ -123,10 +98,10 @@ class RasterPrior(Prior, ABC):
                     symbols[:, q, cell] = guide.both(sent[:, 0])
                 here = here + self.embedding(symbols[:, q, cell] + first_row)
 
-    def _by_codebook(
-        self, symbols: Tensor, classes: Tensor, context: Tensor | None, dropout: float = 0.0
+    def conditionals(
+        self, indices: Indices, classes: Tensor, context: Tensor | None, training: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of each codebook the logits [B, T, K], exactly its alphabet, and the symbols [B, T]."""
+        (symbols,), dropout = indices, self.dropout if training else 0.0
         embedded = self._embed(symbols)
         features = self._features(embedded, self._condition(classes, context, tuple(symbols.shape[2:])), dropout)
         before = torch.zeros_like(features)
@@ -149,10 +124,6 @@ class RasterPrior(Prior, ABC):
         """What all positions [B, T, W] know of those before them."""
         features: Tensor = self.net(embedded.sum(1).movedim(-1, 1), condition, dropout)
         return features.movedim(1, -1).flatten(1, -2)
-
-    def _classes(self, side: Side, batch: int) -> Tensor:
-        """The class [B] of each sample; that there is none is refused where it was not learned."""
-        return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
 
     def _condition(self, classes: Tensor, context: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
         """What class and context say of every position, [B, W, *grid or ones]; None where there are neither."""

@@ -11,27 +11,17 @@ from torch import Tensor, nn
 
 from vqkit.nn.attention import overlay, rotations
 from vqkit.nn.transformer import CachedTransformer, Transformer, phases
-from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.base import Step, Walk
 from vqkit.priors.context import Context
 from vqkit.priors.depth import DepthTransformer
 from vqkit.priors.guidance import Guidance
-from vqkit.priors.inputs import (
-    check_indices,
-    check_layout,
-    check_shares,
-    check_walk,
-    classes_of,
-    device_of,
-    hide,
-    known_tokens,
-    unflatten,
-)
-from vqkit.priors.nats import log_p, mean_nats
+from vqkit.priors.inputs import check_walk, device_of, known_tokens, unflatten
 from vqkit.priors.order import AnnealedOrder
+from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
 
 
-class TransformerPrior(Prior):
+class TransformerPrior(TeacherForcedPrior):
     """Each symbol given all before it: p(s_t | s_<t, label, context), levels coarse to fine, the positions of each in
     raster order, at each position its codebooks in turn.
 
@@ -78,13 +68,12 @@ class TransformerPrior(Prior):
         dropout: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(layout, dropout, label_dropout)
         if depth < 1:
             raise ValueError(f"depth is {depth}; a transformer has at least one block")
-        check_shares(dropout=dropout, label_dropout=label_dropout)
-        self.layout, self.width, self.depth, self.heads = check_layout(layout), width, depth, heads
+        self.width, self.depth, self.heads = width, depth, heads
         self.codebook_layers, self.context_channels = codebook_layers, context_channels
-        self.random_order_updates, self.dropout, self.label_dropout = random_order_updates, dropout, label_dropout
+        self.random_order_updates = random_order_updates
 
         self._cells = [math.prod(grid) for grid in layout.grids]
         # One table: the symbols of every codebook of every level in turn, then the classes, then "no class".
@@ -109,24 +98,6 @@ class TransformerPrior(Prior):
         if self.order is not None:
             self.order.update()
 
-    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
-        """Mean nats a token; in training mode some labels and outputs are dropped, and orders may be random."""
-        check_indices(indices, self.layout)
-        classes = classes_of(side, self.layout, len(indices[0]), device_of(self))
-        if not self.training:
-            return mean_nats(self._by_codebook(_flat(indices), classes, context))
-        classes, symbols, order = hide(classes, self.layout, self.label_dropout), _flat(indices), None
-        if self.order is not None:
-            order = self.order(len(classes))
-            symbols = self.order.put(symbols, order)
-        return mean_nats(self._by_codebook(symbols, classes, context, self.dropout, order))
-
-    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        check_indices(indices, self.layout)
-        with torch.autocast(indices[0].device.type, enabled=False):
-            classes = self._classes(side, len(indices[0]))
-            return unflatten(log_p(self._by_codebook(_flat(indices), classes, context)), self.layout)
-
     @torch.no_grad()
     def walk(
         self,
@@ -141,7 +112,7 @@ class TransformerPrior(Prior):
         check_walk(layout, self.layout)
         device = device_of(self)
         tokens = known_tokens(known, layout, batch, device)
-        guide = Guidance(guidance, self._classes(side, batch), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, batch), self.layout, self.label_dropout)
         both = len(guide.classes)
         with torch.autocast(device.type, enabled=False):
             said = self._said(None if context is None else guide.both(context), both)
@@ -173,15 +144,15 @@ class TransformerPrior(Prior):
                 inputs[:, fed : fed + 1] = here[:, None]  # behind the last position, a slice of nothing
             start += len(unknown)
 
-    def _by_codebook(
-        self,
-        symbols: Sequence[Tensor],
-        classes: Tensor,
-        context: Tensor | None,
-        dropout: float = 0.0,
-        order: Tensor | None = None,
+    def conditionals(
+        self, indices: Indices, classes: Tensor, context: Tensor | None, training: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of each codebook the logits [B, n, K], exactly its alphabet, and the symbols [B, n], both in `order`."""
+        """In training in the order of `AnnealedOrder`."""
+        symbols, order = _flat(indices), None
+        if training and self.order is not None:
+            order = self.order(len(classes))
+            symbols = self.order.put(symbols, order)
+        dropout = self.dropout if training else 0.0
         embedded = [self._embed(number, level) for number, level in enumerate(symbols)]
         told, turns = self._places(self._said(context, len(classes)), order)
         x = self.net(self._inputs(embedded, classes) + told, turns, dropout)
@@ -220,10 +191,6 @@ class TransformerPrior(Prior):
         turns = self.turns[:, order]
         unturned = turns.new_tensor([1.0, 0.0]).view(2, 1, 1, 1).expand_as(turns[:, :, :1])
         return told, torch.stack([turns, torch.cat([unturned, turns[:, :, :-1]], 2)], 3)
-
-    def _classes(self, side: Side, batch: int) -> Tensor:
-        """The class [B] of each sample; that there is none is refused where it was not learned."""
-        return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
 
 
 def _flat(indices: Indices) -> list[Tensor]:
