@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vqkit.autoencoders import Autoencoder
 from vqkit.priors import Prior
+from vqkit.priors.inputs import device_of
 from vqkit.signal import Batch
 from vqkit.tokens import Tokens
 
@@ -81,7 +82,7 @@ class PriorObjective(Objective):
         nats, count = 0.0, 0
         was_training = self.model.training
         self.model.eval()
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         for batch in batches:
             side = {name: fact.to(device) for name, fact in batch.side.items()}
             for level in self.model.log_prob(tuple(level.to(device) for level in batch.indices), side):
