@@ -152,9 +152,9 @@ def doctor(run: str) -> Told:
     Args:
         run: folder of a trained and evaluated run.
     """
+    from vqkit.doctor import as_text, diagnose
     from vqkit.run import Run
     from vqkit.signal import Layout
-    from vqkit.training.doctor import as_text, diagnose
 
     loaded = Run(run)
     layout = loaded.layout if loaded.tokenizer.discrete else Layout((), ())

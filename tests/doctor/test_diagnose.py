@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from vqkit.doctor import Finding, as_text, diagnose
+from vqkit.doctor.log import Rows
 from vqkit.signal import Layout
-from vqkit.training.doctor import Finding, Rows, as_text, diagnose
 
 LAYOUT = Layout(((4, 4),), ((64,),))
 TWO_LEVELS = Layout(((2, 2), (4, 4)), ((64,), (64, 32)))
