@@ -19,7 +19,7 @@ import vqkit
 from vqkit.cli import VERBS, main
 from vqkit.priors import sample as draw
 from vqkit.run import sampling
-from vqkit.run.editing import kept_tokens
+from vqkit.run.editing import Kept, kept_tokens
 
 TINY = [
     "--training.max_steps=6",
@@ -133,7 +133,7 @@ def test_what_a_mask_keeps_of_a_picture_is_kept_and_the_rest_is_drawn(
     x = torch.from_numpy(np.load(tmp_path / "edited.npy"))
     loaded = vqkit.load(run)
     shown = torch.from_numpy(np.asarray(pillow.open(picture)).copy())[None, None]
-    known = kept_tokens(loaded.tokenizer, loaded.recipe.modality, picture, mask)
+    known = kept_tokens(loaded.tokenizer, loaded.recipe.modality, Kept(picture, mask))
     encoded = loaded.tokenizer.encode(shown)
     assert torch.equal(known[0][..., :3], encoded[0][..., :3]) and bool((known[0][..., 3] == -1).all())  # 4 x 4 tokens
     shared, side = tuple(level.expand(5, -1, -1, -1) for level in known), {"label": torch.full((5,), 3)}
@@ -152,10 +152,10 @@ def test_a_token_is_kept_only_where_all_of_its_cell_is(run: Path, tmp_path: Path
     for columns, whole in ((8, 4), (7, 3), (6, 3), (5, 2), (2, 1)):
         pillow.fromarray(np.where(np.arange(8) < columns, 255, 0).astype(np.uint8)[None].repeat(8, 0)).save(mask)
         if whole < 4:
-            (kept,) = kept_tokens(loaded.tokenizer, loaded.recipe.modality, picture, mask)
+            (kept,) = kept_tokens(loaded.tokenizer, loaded.recipe.modality, Kept(picture, mask))
             assert ((kept >= 0).sum(-1) == whole).all()
     pillow.fromarray(np.array([[255, 0]], np.uint8)).resize((2, 2)).save(mask)  # smaller than the grid of tokens
-    (kept,) = kept_tokens(loaded.tokenizer, loaded.recipe.modality, picture, mask)
+    (kept,) = kept_tokens(loaded.tokenizer, loaded.recipe.modality, Kept(picture, mask))
     assert ((kept >= 0) == (torch.arange(4) < 2)).all()
 
 

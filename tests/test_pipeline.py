@@ -275,7 +275,10 @@ def test_a_vae_is_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["doctor", str(run.folder)]) == cli.main(["evaluate", str(run.folder), "--samples=9"]) == 0
     capsys.readouterr()
     for use, sentence in (
-        (lambda: run.sample(1, temperature=0.5), "temperature, top_k, top_p and guidance are for drawing codes"),
+        (
+            lambda: run.sample(1, choice=vqkit.Choice(top_p=0.5)),
+            "top_k, top_p and guidance are for drawing codes",
+        ),
         (lambda: run.sample(1, label=3), "trained without labels"),
         (lambda: run.prior, "GaussianBottleneck has no indices"),
         (lambda: tokenize_source(run, "digits", tmp_path / "tokens"), "GaussianBottleneck has no indices"),
@@ -375,8 +378,9 @@ def test_a_prior_a_level_is_a_run_that_says_what_each_level_costs(
         assert (4 * coarse + 16 * fine) / 20 == pytest.approx(numbers["nats_per_token"])
     assert cli.main(["evaluate", str(run.folder), "--samples=9"]) == 0
     assert capsys.readouterr().out.count("level 2, 4 × 4") == 2  # under the prior and the unigram
-    threes = vqkit.load(run.folder).sample(2, label=3, seed=1, guidance=2.0)
-    assert threes.shape == (2, 1, 8, 8) and torch.equal(threes, run.sample(2, label="3", seed=1, guidance=2.0))
+    threes = vqkit.load(run.folder).sample(2, label=3, seed=1, choice=vqkit.Choice(guidance=2.0))
+    assert threes.shape == (2, 1, 8, 8)
+    assert torch.equal(threes, run.sample(2, label="3", seed=1, choice=vqkit.Choice(guidance=2.0)))
 
 
 def test_a_run_that_is_made_again_without_tokens_keeps_none(tmp_path: Path) -> None:

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vqkit.pipeline import train as train
+    from vqkit.priors import Choice as Choice
+    from vqkit.run import Kept as Kept
     from vqkit.run import Run as Run
     from vqkit.run import load as load
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"Run": "vqkit.run", "load": "vqkit.run", "train": "vqkit.pipeline"}
-__all__ = ["Run", "__version__", "load", "train"]
+_PUBLIC = {
+    "Choice": "vqkit.priors",
+    "Kept": "vqkit.run",
+    "Run": "vqkit.run",
+    "load": "vqkit.run",
+    "train": "vqkit.pipeline",
+}
+__all__ = ["Choice", "Kept", "Run", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -73,13 +73,17 @@ def sample(
     """
     import torch
 
-    from vqkit.run import Run
+    from vqkit.priors import Choice
+    from vqkit.run import Kept, Run
 
+    if (keep is None) != (mask is None):
+        raise ValueError("keep and mask go together; give a picture, and one that is white where it is to be kept")
+    kept = None if keep is None or mask is None else Kept(keep, mask)
     loaded = Run(run)
     loaded.check_samples_path(out)  # before the work, not after it
     drawn = []
     try:
-        for batch in loaded.draws(n, label, temperature, top_k, top_p, guidance, seed, keep, mask):
+        for batch in loaded.draws(n, label, Choice(temperature, top_k, top_p, guidance), seed, kept):
             drawn.append(batch)
     except KeyboardInterrupt:
         done = sum(map(len, drawn))

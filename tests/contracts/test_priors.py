@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqkit.checkpoint import build, config_of
 from vqkit.priors import (
+    Choice,
     MaskedTransformerPrior,
     NextScalePrior,
     PixelCNN,
@@ -221,7 +222,7 @@ def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_clas
     layout, indices, side = prior.layout, random_indices(prior.layout), labels(prior.layout)
     if isinstance(prior, UniformPrior | UnigramPrior) or not layout.classes:
         with pytest.raises(ValueError, match="leave guidance out"):
-            sample(prior, layout, BATCH, side, guidance=2.0)
+            sample(prior, layout, BATCH, side, choice=Choice(guidance=2.0))
         return
     for known in [all_but(indices, t) for t in range(sum(layout.tokens))]:  # guidance may change the order of several
         (told,), (none,) = steps(prior, indices, side, known), steps(prior, indices, {}, known)
@@ -234,9 +235,9 @@ def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_clas
         )
     for scale in (-1.0, torch.nan, torch.inf):
         with pytest.raises(ValueError, match="guidance is"):
-            sample(prior, layout, BATCH, side, guidance=scale)
+            sample(prior, layout, BATCH, side, choice=Choice(guidance=scale))
     with pytest.raises(ValueError, match="no label to guide to"):
-        sample(prior, layout, BATCH, {}, guidance=2.0)
+        sample(prior, layout, BATCH, {}, choice=Choice(guidance=2.0))
 
 
 def test_a_seed_repeats_a_sample(prior: Prior) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vqkit.priors import UniformPrior, sample
+from vqkit.priors import Choice, UniformPrior, sample
 from vqkit.priors.draw import draw, truncate
 from vqkit.signal import Layout
 
@@ -88,6 +88,6 @@ def test_a_large_alphabet_is_searched_as_a_small_one(top_k: int | None, top_p: f
 def test_it_refuses_what_is_out_of_range(wrong: dict[str, float]) -> None:
     layout = Layout(((2,),), ((3,),))
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        sample(UniformPrior(layout), layout, 1, {}, **wrong)  # type: ignore[arg-type]
+        sample(UniformPrior(layout), layout, 1, {}, choice=Choice(**wrong))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one sample"):
         sample(UniformPrior(layout), layout, 0, {})

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqkit.priors import MaskedTransformerPrior, Step, draw_then_discard, drive, sample
+from vqkit.priors import Choice, MaskedTransformerPrior, Step, draw_then_discard, drive, sample
 from vqkit.priors.inputs import flatten, unflatten
 from vqkit.priors.masking import fill_counts, fixed_gumbel
 from vqkit.signal import Indices, Layout
@@ -271,11 +271,11 @@ def test_editing_follows_what_is_kept_on_either_side(
     known = torch.full_like(turns, -1)
     known[:, :, 0, 0] = turns[:, :, 0, 0]
     known[:, :, 1, 3] = turns[:, :, 1, 3]
-    assert torch.equal(sampler(prior, SEQUENCE, 8, {}, known=(known,), temperature=0)[0], turns)
+    assert torch.equal(sampler(prior, SEQUENCE, 8, {}, known=(known,), choice=Choice(temperature=0))[0], turns)
     last = torch.full_like(turns, -1)
     last[:, :, 1, 3] = turns[:, :, 1, 3]
     side = {"label": torch.arange(4).repeat(2)}
-    assert torch.equal(sampler(prior, SEQUENCE, 8, side, known=(last,), temperature=0)[0], turns)
+    assert torch.equal(sampler(prior, SEQUENCE, 8, side, known=(last,), choice=Choice(temperature=0))[0], turns)
 
 
 def test_draw_then_discard_repeats_by_its_seed_and_refuses_what_sample_refuses() -> None:
@@ -288,10 +288,10 @@ def test_draw_then_discard_repeats_by_its_seed_and_refuses_what_sample_refuses()
     assert [level.shape for level in draw_then_discard(prior, LAYOUT, 3, {})] == [level.shape for level in first]
     for changes, says in (
         ({"batch": 0}, "at least one sample"),
-        ({"temperature": -1}, "temperature is -1"),
+        ({"choice": Choice(temperature=-1)}, "temperature is -1"),
         ({"choice_temperature": -1}, "choice_temperature is -1"),
         ({"layout": LAYOUT._replace(grids=((4,), (6,)))}, "train one for the tokens"),
-        ({"guidance": 2.0}, "no label to guide to"),
+        ({"choice": Choice(guidance=2.0)}, "no label to guide to"),
     ):
         with pytest.raises(ValueError, match=says):
             draw_then_discard(**{"prior": prior, "layout": LAYOUT, "batch": 2, "side": {}, **changes})

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqkit.priors import NextScalePrior, Step, drive, sample, score
+from vqkit.priors import Choice, NextScalePrior, Step, drive, sample, score
 from vqkit.priors.inputs import flatten, unflatten
 from vqkit.signal import Indices, Layout
 
@@ -148,5 +148,5 @@ def test_it_learns_the_class_of_the_first_scale_and_each_scale_from_the_one_befo
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.05
-    drawn = sample(prior, layout, 4, {"label": label}, temperature=0)
+    drawn = sample(prior, layout, 4, {"label": label}, choice=Choice(temperature=0))
     assert all(map(torch.equal, drawn, indices))

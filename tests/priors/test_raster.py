@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqkit.priors import PixelCNN, WaveNet, sample, score
+from vqkit.priors import Choice, PixelCNN, WaveNet, sample, score
 from vqkit.priors.raster import RasterPrior
 from vqkit.signal import Layout, Side
 
@@ -214,4 +214,4 @@ def test_it_learns_class_context_and_order_and_samples_them(make: Make) -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.05
-    assert torch.equal(sample(prior, layout, 32, {"label": label}, context=c, temperature=0)[0], x)
+    assert torch.equal(sample(prior, layout, 32, {"label": label}, context=c, choice=Choice(temperature=0))[0], x)

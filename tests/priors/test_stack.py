@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqkit.priors import PixelCNN, Prior, Stack, UnigramPrior, sample, score
+from vqkit.priors import Choice, PixelCNN, Prior, Stack, UnigramPrior, sample, score
 from vqkit.signal import Indices, Layout
 
 LAYOUT = Layout(((2, 2), (3, 4), (4, 4)), ((5, 2), (6,), (3,)), 3)
@@ -163,5 +163,5 @@ def test_it_learns_the_class_from_the_top_and_the_rest_from_above() -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.05
-    drawn: tuple[Tensor, ...] = sample(stack, layout, 16, {"label": label}, temperature=0)
+    drawn: tuple[Tensor, ...] = sample(stack, layout, 16, {"label": label}, choice=Choice(temperature=0))
     assert all(map(torch.equal, drawn, indices))

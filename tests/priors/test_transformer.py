@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqkit.priors import Step, TransformerPrior, drive, sample, score
+from vqkit.priors import Choice, Step, TransformerPrior, drive, sample, score
 from vqkit.priors.inputs import flatten, unflatten
 from vqkit.priors.nats import log_p
 from vqkit.priors.order import AnnealedOrder
@@ -261,4 +261,4 @@ def test_it_learns_what_each_class_looks_like_and_samples_it() -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.05
-    assert torch.equal(sample(prior, layout, 4, {"label": label}, temperature=0)[0], turns)
+    assert torch.equal(sample(prior, layout, 4, {"label": label}, choice=Choice(temperature=0))[0], turns)

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from vqkit.priors import WaveNet, sample
+from vqkit.priors import Choice, WaveNet, sample
 from vqkit.signal import Layout
 
 BACK = 65  # how far before a symbol the one is that it depends on
@@ -69,7 +69,7 @@ def test_it_learns_what_is_far_back_and_goes_on_beyond_the_length_of_training() 
     known = longer.clone()
     known[..., BACK:] = -1
     other = layout._replace(grids=((4 * BACK,),))
-    assert torch.equal(sample(prior, other, 4, {}, known=(known,), temperature=0)[0], longer)
+    assert torch.equal(sample(prior, other, 4, {}, known=(known,), choice=Choice(temperature=0))[0], longer)
 
 
 def test_it_learns_rows_of_pixels() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vqkit.data import spread
 from vqkit.evaluation import CodebookHealth, nearest
+from vqkit.priors import Choice
 from vqkit.report import Findings, Generation, write
 from vqkit.run import Run, searched
 from vqkit.signal import Batch, Indices, Layout
@@ -61,9 +62,9 @@ def _generation(run: Run) -> Generation:
 def _choices(run: Run, n: int) -> dict[str, Tensor]:
     """n samples of one seed at several temperatures and, of a prior that knows classes both given and left out, with
     more and more guidance."""
-    rows = {f"temperature {temperature:g}": run.sample(n, temperature=temperature) for temperature in _TEMPERATURES}
+    rows = {f"temperature {value:g}": run.sample(n, choice=Choice(temperature=value)) for value in _TEMPERATURES}
     try:
-        return rows | {f"guidance {scale:g}": run.sample(n, guidance=scale) for scale in _GUIDANCE}
+        return rows | {f"guidance {value:g}": run.sample(n, choice=Choice(guidance=value)) for value in _GUIDANCE}
     except ValueError:  # who can be guided, the prior itself knows best
         return rows
 

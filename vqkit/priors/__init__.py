@@ -3,6 +3,8 @@
 from vqkit.priors.base import Prior as Prior
 from vqkit.priors.base import Step as Step
 from vqkit.priors.base import Walk as Walk
+from vqkit.priors.draw import AS_LEARNED as AS_LEARNED
+from vqkit.priors.draw import Choice as Choice
 from vqkit.priors.draw_then_discard import draw_then_discard as draw_then_discard
 from vqkit.priors.masked import MaskedTransformerPrior as MaskedTransformerPrior
 from vqkit.priors.next_scale import NextScalePrior as NextScalePrior

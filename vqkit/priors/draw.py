@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,14 +11,41 @@ from torch import Tensor
 _SEARCHED = 64  # of the most probable symbols, before more are looked at
 
 
-def check_choice(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Raises ValueError where one of the three is out of its range."""
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature is {temperature}; give 0 (the most probable symbol), 1 (as learned) or between")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}; draw from at least 1 symbol, or leave it out to draw from all")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}; give a probability above 0, up to 1")
+class Choice(NamedTuple):
+    """How new symbols are chosen: `Choice()` draws them as they were learned.
+
+    Args:
+        temperature: divides the logits; 0 takes the most probable symbol.
+        top_k: draw among this many most probable symbols only.
+        top_p: and among the fewest that hold this share of the probability, after temperature and top_k.
+        guidance: how far to go from what is likely in general to what the label makes likely; see `Guidance`.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    guidance: float = 1.0
+
+    def check(self) -> None:
+        """Raises ValueError where one is out of its range; for guidance, which needs a prior that knows classes, that
+        is up to the walk."""
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(
+                f"temperature is {self.temperature}; give 0 (the most probable symbol), 1 (as learned) or between"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; draw from at least 1 symbol, or leave it out to draw from all")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; give a probability above 0, up to 1")
+
+    def symbols(self, logits: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Symbols [batch, n] int64 of the logits [batch or 1, n, K], which have the guidance already."""
+        if self.temperature == 0:
+            return logits.argmax(-1).expand(batch, -1)
+        return draw(truncate(logits / self.temperature, self.top_k, self.top_p), batch, generator)
+
+
+AS_LEARNED = Choice()
 
 
 def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
@@ -52,17 +80,3 @@ def draw(logits: Tensor, batch: int, generator: torch.Generator | None = None) -
     # The first symbol whose sum is above the threshold has itself a probability: sums stay level where there is none.
     threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, threshold, right=True).transpose(1, 2).reshape(batch, n)
-
-
-def choose(
-    logits: Tensor,
-    batch: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Symbols [batch, n] int64 of the logits [batch or 1, n, K]: drawn, or at temperature 0 the most probable."""
-    if temperature == 0:
-        return logits.argmax(-1).expand(batch, -1)
-    return draw(truncate(logits / temperature, top_k, top_p), batch, generator)

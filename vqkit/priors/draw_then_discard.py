@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from vqkit.priors.draw import check_choice, choose
+from vqkit.priors.draw import AS_LEARNED, Choice
 from vqkit.priors.inputs import check_walk, device_of, known_tokens, unflatten
 from vqkit.priors.masked import MaskedTransformerPrior
 from vqkit.priors.masking import gumbel
@@ -20,12 +20,9 @@ def draw_then_discard(
     batch: int,
     side: Side,
     *,
+    choice: Choice = AS_LEARNED,
     context: torch.Tensor | None = None,
     known: Indices | None = None,
-    guidance: float = 1.0,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     choice_temperature: float = 4.5,
     generator: torch.Generator | None = None,
 ) -> Indices:
@@ -37,7 +34,7 @@ def draw_then_discard(
 
     The other arguments, and what comes back, are those of `sample`. Raises ValueError where one is out of its range.
     """
-    check_choice(temperature, top_k, top_p)
+    choice.check()
     if batch < 1:
         raise ValueError(f"batch is {batch}; draw at least one sample")
     if not (math.isfinite(choice_temperature) and choice_temperature >= 0):
@@ -45,8 +42,8 @@ def draw_then_discard(
     check_walk(layout, prior.layout)
     generator = generator or torch.Generator().manual_seed(torch.seed())
     tokens = known_tokens(known, layout, batch, device_of(prior)).clone()
-    for this in prior.passes(tokens, side, context, guidance):
-        symbols = choose(this.logits, batch, temperature, top_k, top_p, generator)
+    for this in prior.passes(tokens, side, context, choice.guidance):
+        symbols = choice.symbols(this.logits, batch, generator)
         confidence = this.logits.log_softmax(-1).gather(-1, symbols[..., None])[..., 0]
         noise = gumbel(symbols.shape, generator).to(tokens.device)
         best = this.best(confidence + this.chance * choice_temperature * noise)

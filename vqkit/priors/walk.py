@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from vqkit.priors.base import Prior, Step, Walk
-from vqkit.priors.draw import check_choice
-from vqkit.priors.draw import choose as choose_symbols
+from vqkit.priors.draw import AS_LEARNED, Choice
 from vqkit.priors.inputs import check_indices, device_of, known_tokens, unflatten
 from vqkit.signal import Indices, Layout, Side
 
@@ -32,42 +31,36 @@ def sample(
     batch: int,
     side: Side,
     *,
+    choice: Choice = AS_LEARNED,
     context: Tensor | None = None,
     known: Indices | None = None,
-    guidance: float = 1.0,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     generator: torch.Generator | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Indices:
     """Draws `batch` samples of p(indices | side, context), one int64 [B, Q, *grid] a level.
 
     Args:
+        choice: of each symbol; by default as learned.
         known: symbols that are kept, -1 where one is to be drawn.
-        guidance: how far to go from what is likely in general to what the label makes likely; see `Guidance`.
-        temperature: divides the logits; 0 takes the most probable symbol.
-        top_k: draw among this many most probable symbols only.
-        top_p: and among the fewest that hold this share of the probability, after temperature and top_k.
         generator: may be on another device than the prior.
         advance: is told how many symbols each step has drawn, to show progress.
 
     Raises ValueError where an argument is out of its range, or not of the prior's layout.
     """
-    check_choice(temperature, top_k, top_p)
+    choice.check()
     if batch < 1:
         raise ValueError(f"batch is {batch}; draw at least one sample")
     tokens = known_tokens(known, layout, batch, device_of(prior)).clone()
     levels = torch.split(tokens, list(layout.tokens), 1)  # views: drawing into a level fills the tokens
 
     def choose(step: Step) -> Tensor:
-        symbols = choose_symbols(step.logits, batch, temperature, top_k, top_p, generator)
+        symbols = choice.symbols(step.logits, batch, generator)
         levels[step.level].scatter_(1, step.positions.expand(batch, -1), symbols)
         if advance is not None:
             advance(symbols.numel())
         return symbols
 
-    drive(prior.walk(layout, batch, side, context, known, guidance), choose)
+    drive(prior.walk(layout, batch, side, context, known, choice.guidance), choose)
     return unflatten(tokens, layout)
 
 

@@ -22,11 +22,11 @@ from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, Source, open_source, spread, sweep
 from vqkit.evaluation import evaluate
 from vqkit.memory import keep_freed_memory
-from vqkit.priors import Prior, UnigramPrior
+from vqkit.priors import AS_LEARNED, Choice, Prior, UnigramPrior
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
-from vqkit.run.editing import kept_tokens
+from vqkit.run.editing import Kept, kept_tokens
 from vqkit.run.sampling import draws
 from vqkit.signal import Batch, Indices, Layout, Side
 from vqkit.tokens import TokenShards
@@ -145,46 +145,35 @@ class Run:
         self,
         n: int = 64,
         label: int | str | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        guidance: float = 1.0,
+        choice: Choice = AS_LEARNED,
         seed: int = 0,
-        keep: str | os.PathLike[str] | None = None,
-        mask: str | os.PathLike[str] | None = None,
+        kept: Kept | None = None,
     ) -> Tensor:
         """Draws [n, C, *grid] native values: tokens from the prior, then decoded. Where there are none, the latent is
-        drawn from its training prior, such as N(0, I), and a temperature or a choice of codes is refused.
+        drawn from its training prior, such as N(0, I), and a choice of codes is refused.
 
         `label` is a class by name or number; without one, a labelled prior or decoder draws the classes in turn.
+        `choice` is of each token: its temperature, top_k, top_p and guidance.
 
-        `keep` and `mask` are picture files: of the first the tokens whose cell is all white in the second are kept, and
-        the others drawn. A masked prior sees what is kept on all sides, any other what is kept before each token. What
-        comes back is decoded, so what is kept is a reconstruction.
+        Where a part of a picture is `kept`, only the other tokens are drawn. A masked prior sees what is kept on all
+        sides, any other what is kept before each token. What comes back is decoded, so what is kept is a
+        reconstruction.
         """
-        return torch.cat(list(self.draws(n, label, temperature, top_k, top_p, guidance, seed, keep, mask, bar=False)))
+        return torch.cat(list(self.draws(n, label, choice, seed, kept, bar=False)))
 
     def draws(
         self,
         n: int = 64,
         label: int | str | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        guidance: float = 1.0,
+        choice: Choice = AS_LEARNED,
         seed: int = 0,
-        keep: str | os.PathLike[str] | None = None,
-        mask: str | os.PathLike[str] | None = None,
+        kept: Kept | None = None,
         bar: bool | None = None,
     ) -> Iterator[Tensor]:
         """What `sample` draws, batch after batch, each as soon as it is done; `bar` as of `Progress`."""
-        if (keep is None) != (mask is None):
-            raise ValueError("keep and mask go together; give a picture, and one that is white where it is to be kept")
-        known = None
-        if keep is not None and mask is not None:
-            known = kept_tokens(self.tokenizer, self.recipe.modality, keep, mask)
+        known = None if kept is None else kept_tokens(self.tokenizer, self.recipe.modality, kept)
         prior, labels = self.prior if self.tokenizer.discrete else None, self.labels(n, label)
-        return draws(self.tokenizer, prior, n, labels, known, temperature, top_k, top_p, guidance, seed, bar)
+        return draws(self.tokenizer, prior, n, labels, choice, known, seed, bar)
 
     @property
     def can_sample(self) -> bool:

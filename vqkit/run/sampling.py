@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqkit.autoencoders import Autoencoder
-from vqkit.priors import Prior, sample
+from vqkit.priors import AS_LEARNED, Choice, Prior, sample
 from vqkit.progress import Progress
 from vqkit.signal import Indices, Side
 
@@ -20,27 +20,24 @@ def draws(
     prior: Prior | None,
     n: int,
     labels: Tensor | None,
-    known: Indices | None = None,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    guidance: float = 1.0,
-    seed: int = 0,
-    bar: bool | None = None,
+    choice: Choice,
+    known: Indices | None,
+    seed: int,
+    bar: bool | None,
 ) -> Iterator[Tensor]:
     """[n, C, *grid] native values on the CPU, batch after batch, each as soon as it is done: tokens drawn from `prior`,
     decoded. Without one, z is drawn from the training prior of each bottleneck, such as N(0, I).
 
     `labels` [n] are what prior and decoder are told, None where they are told nothing; `known` [1, Q, *grid] holds the
-    symbols that all samples share, -1 where one is to be drawn; `bar` as of `Progress`, which counts the tokens; the
-    other arguments are those of `vqkit.priors.sample`. Raises ValueError where an argument is out of its range, where a
-    temperature or a choice of codes is asked of a model without codes, and where a bottleneck has no prior.
+    symbols that all samples share, -1 where one is to be drawn; `bar` as of `Progress`, which counts the tokens. Raises
+    ValueError where an argument is out of its range, where a choice of codes is asked of a model without codes, and
+    where a bottleneck has no prior.
     """
     if n < 1:
         raise ValueError(f"n is {n}; draw at least one sample")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
-    if prior is None and (temperature, top_k, top_p, guidance) != (1.0, None, None, 1.0):
+    if prior is None and choice != AS_LEARNED:
         raise ValueError(
             "temperature, top_k, top_p and guidance are for drawing codes, which this model lacks; leave them out"
         )
@@ -61,11 +58,8 @@ def draws(
                     prior.layout,
                     count,
                     side,
+                    choice=choice,
                     known=None if known is None else tuple(level.expand(count, *level.shape[1:]) for level in known),
-                    temperature=temperature,
-                    top_k=top_k,
-                    top_p=top_p,
-                    guidance=guidance,
                     generator=generator,
                     advance=progress.advance,
                 )
