@@ -25,9 +25,18 @@ hypothesis.settings.register_profile("vqkit", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("vqkit")
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """What a module builds when it is imported is the same, whatever else is collected."""
+    _seed()
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """The order in which tests run changes nothing."""
+    _seed()
+
+
+def _seed() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  libraries still draw from the global generator
     torch.manual_seed(0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from torch import nn
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder, Convolutional
-from vqkit.bottlenecks import EMAVectorQuantizer, VectorQuantizer
+from vqkit.bottlenecks import Bottleneck, EMAVectorQuantizer, VectorQuantizer
 from vqkit.likelihoods import Categorical, Gaussian
 from vqkit.priors import Prior, TransformerPrior, UnigramPrior
 from vqkit.signal import Batch, Layout, Signal
@@ -53,10 +55,14 @@ def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
         assert value.dtype == other.dtype and torch.equal(value, other), name
 
 
-@pytest.mark.parametrize("bottleneck", [VectorQuantizer(4, 16, revival=0.0), EMAVectorQuantizer(4, 16, 0.5)])
+@pytest.mark.parametrize(
+    "make", [partial(VectorQuantizer, 4, 16, revival=0.0), partial(EMAVectorQuantizer, 4, 16, 0.5)], ids=["VQ", "EMA"]
+)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.1), Categorical()])
-def test_an_autoencoder_comes_back_exactly(tmp_path: Path, bottleneck: nn.Module, likelihood: nn.Module) -> None:
-    model = tokenizer(bottleneck, likelihood)
+def test_an_autoencoder_comes_back_exactly(
+    tmp_path: Path, make: Callable[[], Bottleneck], likelihood: nn.Module
+) -> None:
+    model = tokenizer(make(), likelihood)
     checkpoint.save(model, tmp_path / "tokenizer")
     loaded = checkpoint.load(tmp_path / "tokenizer", Autoencoder)
     assert_same_weights(model, loaded)

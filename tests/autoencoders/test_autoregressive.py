@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -116,11 +117,13 @@ def test_a_reconstruction_is_the_mean_that_is_read_off_z() -> None:
 
 
 @pytest.mark.parametrize(
-    "bottleneck", [GaussianBottleneck(4), EMAVectorQuantizer(4, 16)], ids=lambda b: type(b).__name__
+    "make", [partial(GaussianBottleneck, 4), partial(EMAVectorQuantizer, 4, 16)], ids=["Gaussian", "EMA"]
 )
 @pytest.mark.parametrize("label_dim", [0, 2])
-def test_an_autoencoder_learns_scores_and_is_saved(bottleneck: Bottleneck, label_dim: int, tmp_path: Path) -> None:
-    model = autoencoder(bottleneck, label_dim=label_dim)
+def test_an_autoencoder_learns_scores_and_is_saved(
+    make: Callable[[], Bottleneck], label_dim: int, tmp_path: Path
+) -> None:
+    model = autoencoder(make(), label_dim=label_dim)
     assert isinstance(model.decoder, ClassConditionalDecoder if label_dim else AutoregressiveDecoder)
     model(Batch(X, None, SIDE, list("abc"))).loss.backward()
     assert all(

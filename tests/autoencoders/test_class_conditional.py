@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,15 @@ from vqkit.signal import Batch, Signal
 SIGNAL = Signal(1, (8, 8), 0.0, 255.0, 256, ("cat", "dog", "cow"))
 X = torch.randint(0, 256, (3, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
 SIDE = {"label": torch.tensor([2, 0, 1])}
+EMA = partial(EMAVectorQuantizer, 4, 16)
 ARCHITECTURES = pytest.mark.parametrize("architecture", [Convolutional, MultiscaleResidual])
 EVERY = pytest.mark.parametrize(
-    ("architecture", "bottleneck"),
+    ("architecture", "make"),
     [
-        *(
-            (Convolutional, bottleneck)
-            for bottleneck in (Identity(4), GaussianBottleneck(4), EMAVectorQuantizer(4, 16))
-        ),
-        *((MultiscaleResidual, bottleneck) for bottleneck in (Identity(4), EMAVectorQuantizer(4, 16))),
+        *((Convolutional, make) for make in (partial(Identity, 4), partial(GaussianBottleneck, 4), EMA)),
+        *((MultiscaleResidual, make) for make in (partial(Identity, 4), EMA)),
     ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
+    ids=lambda value: value.func.__name__ if isinstance(value, partial) else value.__name__,
 )
 
 
@@ -70,9 +69,9 @@ def test_the_decoder_gets_an_embedding_of_the_label_beside_z_at_every_position(g
 
 @EVERY
 def test_every_autoencoder_learns_from_labels_and_decodes_by_them(
-    architecture: type[Convolutional | MultiscaleResidual], bottleneck: Bottleneck, tmp_path: Path
+    architecture: type[Convolutional | MultiscaleResidual], make: partial[Bottleneck], tmp_path: Path
 ) -> None:
-    tokenizer = model(bottleneck, architecture=architecture)
+    tokenizer = model(make(), architecture=architecture)
     tokenizer(Batch(X, None, SIDE, list("abc"))).loss.backward()
     assert isinstance(tokenizer.decoder, ClassConditionalDecoder)
     assert bool((tokenizer.decoder.embedding.weight.grad != 0).any(1).all())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ from vqkit.bottlenecks import (
 )
 
 Kind = type[ResidualQuantizer] | type[SharedResidualQuantizer]
+EMA, BINARY = partial(EMAVectorQuantizer, 4, 16), partial(LookupFreeQuantizer, 4)
 BOTH = pytest.mark.parametrize("kind", [ResidualQuantizer, SharedResidualQuantizer])
 
 
@@ -96,10 +98,9 @@ def test_the_commitment_is_to_every_partial_sum_and_by_its_weight_alone(kind: Ki
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "stage", [EMAVectorQuantizer(4, 16), VectorQuantizer(4, 16), LookupFreeQuantizer(4), GumbelMaxQuantizer(4, 16)]
-)
-def test_one_stage_is_the_quantizer_itself(kind: Kind, stage: Quantizer) -> None:
+@pytest.mark.parametrize("make", [EMA, *(partial(one, 4, 16) for one in (VectorQuantizer, GumbelMaxQuantizer)), BINARY])
+def test_one_stage_is_the_quantizer_itself(kind: Kind, make: Callable[[], Quantizer]) -> None:
+    stage = make()
     ours, alone = torch.randn(2, 4, 9).requires_grad_(), copy.deepcopy(stage)
     theirs = ours.detach().clone().requires_grad_()
     torch.manual_seed(0)  # as one of them draws
@@ -145,23 +146,23 @@ def test_training_and_evaluation_choose_the_same_by_any_estimator(kind: Kind, es
 
 @BOTH
 @pytest.mark.parametrize(
-    "stage",
+    "make",
     [
-        EMAVectorQuantizer(4, 16, estimator=RotationTrick()),
-        SimVectorQuantizer(4, 16, estimator=RotationTrick()),
-        ResidualQuantizer(EMAVectorQuantizer(4, 16), 2, estimator=RotationTrick()),
-        ProductQuantizer([EMAVectorQuantizer(2, 16), EMAVectorQuantizer(2, 16, estimator=RotationTrick())]),
-        CosineSimilarityQuantizer(EMAVectorQuantizer(4, 16)),
-        FiniteScalarQuantizer((5,) * 4),
-        BinarySphericalQuantizer(4),
-        GumbelSoftmaxQuantizer(4, 16),
-        StraightThroughGumbelQuantizer(4, 16),
-        ImplicitMLEQuantizer(4, 16),
-        IndexBackpropagationQuantizer(4, 16),
+        lambda: EMAVectorQuantizer(4, 16, estimator=RotationTrick()),
+        lambda: SimVectorQuantizer(4, 16, estimator=RotationTrick()),
+        lambda: ResidualQuantizer(EMAVectorQuantizer(4, 16), 2, estimator=RotationTrick()),
+        lambda: ProductQuantizer([EMAVectorQuantizer(2, 16), EMAVectorQuantizer(2, 16, estimator=RotationTrick())]),
+        lambda: CosineSimilarityQuantizer(EMAVectorQuantizer(4, 16)),
+        lambda: FiniteScalarQuantizer((5,) * 4),
+        lambda: BinarySphericalQuantizer(4),
+        lambda: GumbelSoftmaxQuantizer(4, 16),
+        lambda: StraightThroughGumbelQuantizer(4, 16),
+        lambda: ImplicitMLEQuantizer(4, 16),
+        lambda: IndexBackpropagationQuantizer(4, 16),
     ],
-    ids=lambda stage: type(stage).__name__,
 )
-def test_a_stage_whose_own_gradient_would_be_lost_is_refused(kind: Kind, stage: Quantizer) -> None:
+def test_a_stage_whose_own_gradient_would_be_lost_is_refused(kind: Kind, make: Callable[[], Quantizer]) -> None:
+    stage = make()
     with pytest.raises(ValueError, match=f"quantizer is a {type(stage).__name__} whose z has a gradient of its own"):
         kind(stage, 2)
 
