@@ -32,6 +32,15 @@ def test_the_categorical_reads_channel_by_channel() -> None:
     torch.testing.assert_close(Categorical().nll(given, x, FEW), torch.zeros(1, 2, 3, 4))
 
 
+@pytest.mark.parametrize(
+    ("low", "dtype"), [(0.0, torch.uint8), (-2.0, torch.int32), (251.0, torch.uint8), (252.0, torch.int32)]
+)
+def test_the_levels_of_the_categorical_start_where_the_signal_does(low: float, dtype: torch.dtype) -> None:
+    signal = Signal(1, (5,), low, low + 4, 5)
+    x = Categorical().sample((50.0 * torch.eye(5)).view(1, 5, 5), signal)
+    assert x.dtype == dtype and x.flatten().tolist() == [low + level for level in range(5)]
+
+
 def test_uniform_logits_cost_the_log_of_the_levels() -> None:
     x = torch.arange(256).view(-1, 1, 1)
     nll = Categorical().nll(torch.zeros(256, 256, 1), x, BYTES)

@@ -32,5 +32,4 @@ class Categorical(Mass):
     def sample(self, parameters: Tensor, signal: Signal, generator: torch.Generator | None = None) -> Tensor:
         probabilities = self._logits(parameters, signal).softmax(1).movedim(1, -1)
         drawn = torch.multinomial(probabilities.flatten(0, -2), 1, generator=generator)
-        x = drawn.view(probabilities.shape[:-1]) + int(signal.low)
-        return x.to(torch.uint8 if self.levels(signal) <= 256 else torch.int32)
+        return signal.to_native(drawn.view(probabilities.shape[:-1]) + int(signal.low))
