@@ -26,6 +26,7 @@ from vqkit.likelihoods import Gaussian
 from vqkit.nn import ConvDecoder
 from vqkit.priors import PixelCNN, Prior, TransformerPrior, WaveNet
 from vqkit.signal import Batch, Layout, Signal
+from vqkit.training.objectives import TokenizerObjective
 
 COLOUR = Signal(2, (4, 4), -1.0, 3.0, 5, ("cat", "dog"))  # levels from -1
 X = torch.randint(-1, 4, (3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
@@ -98,7 +99,7 @@ def test_samples_are_native_and_repeated_by_a_seed() -> None:
 def test_z_learns_from_the_likelihood_alone_and_the_mean_from_its_own_loss() -> None:
     decoder, z = decoder_of(COLOUR), torch.randn(3, 3, 4, 4, requires_grad=True)
     parameters = list(decoder.parameters())
-    gradients = torch.autograd.grad(decoder.loss(X, z, {}), [z, *parameters])
+    gradients = torch.autograd.grad(decoder.loss(X, z, {}) + decoder.mean_loss(X, z, {}), [z, *parameters])
     nats = decoder.nll(X, z, {}).mean() / COLOUR.dims
     of_nats = torch.autograd.grad(nats, [z, *parameters], allow_unused=True, materialize_grads=True)
     of_mean = torch.autograd.grad(
@@ -125,7 +126,9 @@ def test_an_autoencoder_learns_scores_and_is_saved(
 ) -> None:
     model = autoencoder(make(), label_dim=label_dim)
     assert isinstance(model.decoder, ClassConditionalDecoder if label_dim else AutoregressiveDecoder)
-    model(Batch(X, None, SIDE, list("abc"))).loss.backward()
+    loss, logs = TokenizerObjective(model)(Batch(X, None, SIDE, list("abc")))
+    torch.testing.assert_close(loss.detach(), sum(logs[name] for name in ("decoder_loss", "mean_loss", "latent_loss")))
+    loss.backward()
     assert all(
         p.grad is not None and bool(p.grad.any()) for p in [*model.encoder.parameters(), *model.decoder.parameters()]
     )

@@ -21,10 +21,12 @@ _NO_SIDE: Side = {}
 
 
 class Output(NamedTuple):
-    """One training pass: `loss` = `decoder_loss` + `latent_loss`, scalars per data dimension."""
+    """One training pass: `loss` = `decoder_loss` + `latent_loss`, scalars per data dimension, + `mean_loss` where the
+    decoder has a mean that is trained beside."""
 
     loss: Tensor
     decoder_loss: Tensor
+    mean_loss: Tensor | None
     latent_loss: Tensor
     latents: tuple[Latent, ...]
 
@@ -151,9 +153,11 @@ class Autoencoder(nn.Module):
         if self.training and self.level_dropout:
             z = self._merge(self._drop_levels([latent.z for latent in latents]))
         decoder_loss = self.decoder.loss(batch.x, z, batch.side, batch.mask)
+        mean_loss = self.decoder.mean_loss(batch.x, z, batch.side, batch.mask)
         # Latent.loss is per latent dimension; this makes it per data dimension, the scale of the likelihood.
         latent_loss = torch.stack([latent.loss * latent.z[0].numel() for latent in latents]).sum() / self.signal.dims
-        return Output(decoder_loss + latent_loss, decoder_loss, latent_loss, latents)
+        loss = decoder_loss + latent_loss
+        return Output(loss if mean_loss is None else loss + mean_loss, decoder_loss, mean_loss, latent_loss, latents)
 
     def latents(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> tuple[Latent, ...]:
         """Every level's `Latent`, coarse to fine."""

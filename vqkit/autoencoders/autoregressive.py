@@ -56,9 +56,11 @@ class AutoregressiveDecoder(Decoder):
         self.signal, self.net, self.prior, self.mean = signal, net, prior, mean
 
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
-        """The prior's nats a value, and the loss of `mean`, which has no part in the gradient of z."""
-        indices = self._indices(x, mask)
-        return self.prior.loss(indices, side, self.net(z)) + self.mean.loss(x, z.detach(), side)
+        """The prior's own, such as its nats a value."""
+        return self.prior.loss(self._indices(x, mask), side, self.net(z))
+
+    def mean_loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
+        return self.mean.loss(x, z.detach(), side, mask)
 
     def nll(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         (nats,) = self.prior.log_prob(self._indices(x, mask), side, self.net(z))

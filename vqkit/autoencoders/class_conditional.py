@@ -41,6 +41,9 @@ class ClassConditionalDecoder(Decoder):
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         return self.decoder.loss(x, self._labelled(z, side), side, mask)
 
+    def mean_loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor | None:
+        return self.decoder.mean_loss(x, self._labelled(z, side), side, mask)
+
     def nll(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         return self.decoder.nll(x, self._labelled(z, side), side, mask)
 

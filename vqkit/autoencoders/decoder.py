@@ -21,6 +21,11 @@ class Decoder(nn.Module, ABC):
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         """What training minimises: a scalar, nats per data dimension up to a constant."""
 
+    def mean_loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor | None:
+        """The loss of a `reconstruct` that is trained beside p(x | z), a scalar without a gradient for z; None where
+        `reconstruct` is the mean of p(x | z) itself."""
+        return None
+
     @abstractmethod
     def nll(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         """-log p(x | z), [B] nats. Raises ValueError where there is no likelihood of such data."""

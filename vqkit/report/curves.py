@@ -26,7 +26,7 @@ _POINTS = 300
 _DECAYING = {"Loss", "Mean squared error", "Learning rate"}
 
 _GROUPS: dict[str, tuple[str, ...]] = {
-    "Loss": ("loss", "decoder_loss", "latent_loss", "nats_per_token"),
+    "Loss": ("loss", "decoder_loss", "mean_loss", "latent_loss", "nats_per_token"),
     "Mean squared error": ("mse",),
     "Perplexity": ("perplexity", "batch_perplexity"),
     "Codebook usage": ("usage", "batch_usage"),

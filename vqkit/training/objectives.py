@@ -35,7 +35,7 @@ class Objective(nn.Module, ABC):
 
 
 class TokenizerObjective(Objective):
-    """decoder.loss + latent.loss of an autoencoder."""
+    """decoder.loss + latent.loss of an autoencoder, and the loss of a mean that its decoder has beside."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -44,6 +44,8 @@ class TokenizerObjective(Objective):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         output = self.model(batch)
         logs = {"decoder_loss": output.decoder_loss.detach(), "latent_loss": output.latent_loss.detach()}
+        if output.mean_loss is not None:
+            logs["mean_loss"] = output.mean_loss.detach()
         several = len(output.latents) > 1
         for number, latent in enumerate(output.latents):
             logs |= {f"{name}_{number}" if several else name: value for name, value in latent.stats.items()}
