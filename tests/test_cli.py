@@ -245,6 +245,13 @@ def test_help_says_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
         assert " ".join(capsys.readouterr().out.split()).count(summary) == 1
 
 
+def test_the_help_of_sample_says_what_a_stop_leaves(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sample", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Ctrl-C writes those that are done; a batch of up to {sampling._BATCH} in progress is lost." in told
+
+
 def test_broken_data_is_told_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert "neither a file" in refusal(capsys, "train", "image", "--data", tmp_path / "none", "--out", out)

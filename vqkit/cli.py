@@ -54,7 +54,7 @@ def sample(
 ) -> Told:
     """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
 
-    Ctrl-C writes those that are done.
+    Ctrl-C writes those that are done; a batch of up to 256 in progress is lost.
 
     Args:
         run: folder of a trained run.
@@ -267,7 +267,7 @@ def _call(verb: Callable[..., Told], arguments: Sequence[str]) -> Told:
     parameters = inspect.signature(verb).parameters
     files = [name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
     flags = [name for name, p in parameters.items() if p.default is False]
-    parser = ArgumentParser(exit_on_error=False, prog=f"vqkit {verb.__name__}", description=doc.short_description)
+    parser = ArgumentParser(exit_on_error=False, prog=f"vqkit {verb.__name__}", description=doc.description)
     must = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     parser.add_function_arguments(verb, as_positional=True, as_group=False, skip={*files, *flags, *must})
     for name in must:
