@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.bottlenecks.arguments import below_one, count
-from vqkit.bottlenecks.base import squared_distance_logits
 from vqkit.bottlenecks.k_means import start_from_data
 from vqkit.bottlenecks.processes import draw_from_all_processes, sum_over_processes
 from vqkit.bottlenecks.search import nearest_code
@@ -62,10 +61,7 @@ class Codebook(nn.Module):
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """[N, D] -> [N] int64."""
-        codes = self.vectors.detach()
-        if torch.compiler.is_compiling():  # a graph has no steps that depend on its data, as the search has
-            return squared_distance_logits(vectors.double(), codes.double()).argmax(1)
-        return nearest_code(vectors, codes)
+        return nearest_code(vectors, self.vectors.detach())
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Any shape int64 -> the same shape and D."""

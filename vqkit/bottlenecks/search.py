@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from vqkit.bottlenecks.base import squared_distance_logits
 from vqkit.bottlenecks.scores import Scores, write
 from vqkit.nn import exact_float32
 
@@ -36,8 +37,8 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
             quantization, Chou, Lookabaugh and Gray 1989, https://doi.org/10.1109/29.17498).
 
     Returns [N] int64: the code of the least float64 distance, and of those the lowest index. Memory is O(N + K D): the
-    N x K scores exist one tile at a time, on a GPU with Triton in its registers alone. A row of z that is not finite
-    gets some index.
+    N x K scores exist one tile at a time, on a GPU with Triton in its registers alone; but all at once in a compiled or
+    exported graph, which has no steps that depend on its data. A row of z that is not finite gets some index.
 
     Raises:
         ValueError: a wrong shape.
@@ -46,6 +47,9 @@ def nearest_code(z: Tensor, codebook: Tensor, bias: Tensor | None = None) -> Ten
         raise ValueError(f"z {list(z.shape)} and codebook {list(codebook.shape)} must be [N, D] and [K, D] of one D")
     if bias is not None and bias.shape != codebook.shape[:1]:
         raise ValueError(f"bias is {list(bias.shape)}; it must have one number for each of {len(codebook)} codes")
+    if torch.compiler.is_compiling():
+        logits = squared_distance_logits(z.double(), codebook.double())
+        return (logits if bias is None else logits - bias).argmax(1)
     with torch.autocast(z.device.type, enabled=False), exact_float32():
         z, codebook = z.float(), codebook.float()
         if (fused := _fused(z.device, z.shape[1])) is None:
