@@ -36,6 +36,7 @@ from vqkit.bottlenecks import (
     LookupFreeQuantizer,
     ProductQuantizer,
     ProjectedQuantizer,
+    ResidualFiniteScalarQuantizer,
     ResidualQuantizer,
     RotationTrick,
     SharedResidualQuantizer,
@@ -98,6 +99,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
         "estimator": RotationTrick(),
     },
     FiniteScalarQuantizer: {"levels": (3, 5, 4), "groups": (2, 1)},
+    ResidualFiniteScalarQuantizer: {"levels": (3, 5, 4), "depth": 2},
     LookupFreeQuantizer: {
         "dim": 3, "groups": (2, 1), "entropy_weight": 0.2, "commitment_weight": 0.5, "temperature": 0.3,
     },

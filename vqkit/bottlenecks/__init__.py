@@ -23,6 +23,7 @@ from vqkit.bottlenecks.product import ProductQuantizer as ProductQuantizer
 from vqkit.bottlenecks.projected import ProjectedQuantizer as ProjectedQuantizer
 from vqkit.bottlenecks.residual import ResidualQuantizer as ResidualQuantizer
 from vqkit.bottlenecks.residual import SharedResidualQuantizer as SharedResidualQuantizer
+from vqkit.bottlenecks.residual_finite_scalar import ResidualFiniteScalarQuantizer as ResidualFiniteScalarQuantizer
 from vqkit.bottlenecks.search import nearest_code as nearest_code
 from vqkit.bottlenecks.sim_vector import SimVectorQuantizer as SimVectorQuantizer
 from vqkit.bottlenecks.uniform_scalar import UniformScalarQuantizer as UniformScalarQuantizer

@@ -4,7 +4,7 @@
 The decoder's gradient goes over the stages as if they were one quantizer: `estimator` takes it from the sum to z_e,
 once. That stands in for the stages' own gradients, which added up would count it once a stage; so those have to be
 straight-through, and a stage with another one is refused: one with an estimator of its own, with a mixture of codes,
-or with a bound, whose derivative would be lost (instead of stages of a `FiniteScalarQuantizer`, give it more levels).
+or with a bound, whose derivative would be lost (`ResidualFiniteScalarQuantizer` has stages of a finite scalar one).
 The exception is a `ProjectedQuantizer`: its maps, and what is between them, learn as they would alone, and z_e's
 gradient goes over the sum all the same.
 

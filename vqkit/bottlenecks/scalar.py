@@ -87,7 +87,8 @@ class ScalarQuantizer(Quantizer, ABC):
         return Latent(z, self.loss(bounded, z_q, mask), kl, indices, stats)
 
     def z_of(self, indices: Tensor) -> Tensor:
-        digits = indices.movedim(1, -1)[..., self.books] // self.places % self.levels_of
+        of = slice(sum(self.groups[: indices.shape[1]]))  # their channels
+        digits = indices.movedim(1, -1)[..., self.books[of]] // self.places[of] % self.levels_of[of]
         return self.values(digits).movedim(-1, 1)
 
     def assignment(self, z_e: Tensor) -> Tensor:
