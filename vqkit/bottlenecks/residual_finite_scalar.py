@@ -4,6 +4,7 @@ https://arxiv.org/abs/2411.19842)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -59,7 +60,6 @@ class ResidualFiniteScalarQuantizer(ScalarQuantizer):
     def values(self, digits: Tensor) -> Tensor:
         channels = digits.shape[-1]
         last = self.levels_of[:channels] - 1
-        first, *later = ((2 * digits - last).float() / last * self.scales[:channels]).split(self.dim, -1)
-        for stage in later:  # in this order whatever the shape, so that equal digits give equal bits
-            first = first + stage
-        return first
+        points = (2 * digits - last).float() / last * self.scales[:channels]
+        of_stages: Sequence[Tensor] = points.split(self.dim, -1)
+        return reduce(torch.add, of_stages)  # in this order whatever the shape, so that equal digits give equal bits
