@@ -137,8 +137,8 @@ def test_the_first_levels_decode_alone(pictures_model: Autoencoder) -> None:
 @torch.no_grad()
 def test_a_level_that_is_left_out_has_a_z_of_zeros(pictures_model: Autoencoder) -> None:
     zs = [latent.z for latent in pictures_model.latents(batch().x)]
-    filled = pictures_model._merge([zs[0], *(torch.zeros_like(z) for z in zs[1:])])
-    assert torch.equal(pictures_model._merge(zs[:1]), filled)
+    filled = pictures_model.merge([zs[0], *(torch.zeros_like(z) for z in zs[1:])])
+    assert torch.equal(pictures_model.merge(zs[:1]), filled)
 
 
 def test_what_the_decoder_never_learned_to_do_without_is_refused() -> None:
@@ -265,7 +265,7 @@ def test_level_dropout_leaves_out_finer_levels_of_a_share_of_the_samples() -> No
     model.eval()(given)
     zs = [latent.z.detach() for latent in dropped.latents]
     with torch.no_grad():
-        by_depth = [model._merge(zs[:depth]) for depth in (1, 2, 3)]
+        by_depth = [model.merge(zs[:depth]) for depth in (1, 2, 3)]
     depths = torch.stack([(z - seen[0]).abs().flatten(1).amax(1) for z in by_depth]).argmin(0)
     for depth, z in enumerate(by_depth):
         torch.testing.assert_close(seen[0][depths == depth], z[depths == depth])

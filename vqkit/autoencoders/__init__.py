@@ -13,3 +13,8 @@ from vqkit.autoencoders.level import ProjectedLevel as ProjectedLevel
 from vqkit.autoencoders.level import ResidualLevel as ResidualLevel
 from vqkit.autoencoders.multiscale import MultiscaleResidual as MultiscaleResidual
 from vqkit.autoencoders.pca import PCA as PCA
+from vqkit.autoencoders.windows import decode_any as decode_any
+from vqkit.autoencoders.windows import encode_any as encode_any
+from vqkit.autoencoders.windows import grids_of as grids_of
+from vqkit.autoencoders.windows import reconstruct_any as reconstruct_any
+from vqkit.autoencoders.windows import takes_any_size as takes_any_size

@@ -130,7 +130,7 @@ class Autoencoder(nn.Module):
             context = level.merge(context, latent.z)  # type: ignore[operator]
             yield _Coded(z_e, small, latent, context)
 
-    def _merge(self, zs: Sequence[Tensor]) -> Tensor:
+    def merge(self, zs: Sequence[Tensor]) -> Tensor:
         """What the decoder gets of the z of the coarsest levels; the other levels are left out."""
         context: Tensor | None = None
         for level, z in zip_longest(self.levels, zs):
@@ -151,7 +151,7 @@ class Autoencoder(nn.Module):
         coded = tuple(self._code(batch.x, batch.mask))
         latents, z = tuple(level.latent for level in coded), coded[-1].context
         if self.training and self.level_dropout:
-            z = self._merge(self._drop_levels([latent.z for latent in latents]))
+            z = self.merge(self._drop_levels([latent.z for latent in latents]))
         decoder_loss = self.decoder.loss(batch.x, z, batch.side, batch.mask)
         mean_loss = self.decoder.mean_loss(batch.x, z, batch.side, batch.mask)
         # Latent.loss is per latent dimension; this makes it per data dimension, the scale of the likelihood.
@@ -161,7 +161,7 @@ class Autoencoder(nn.Module):
 
     def latents(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> tuple[Latent, ...]:
         """Every level's `Latent`, coarse to fine."""
-        with _inference(self):
+        with inference(self):
             return tuple(level.latent for level in self._code(x, mask))
 
     def posterior(
@@ -169,28 +169,28 @@ class Autoencoder(nn.Module):
     ) -> tuple[tuple[Latent, ...], Tensor]:
         """Every level's `Latent` with z drawn from q(z | x), and what the decoder gets of them: -log p(x | z) there and
         the latents' KL are the two parts of the evidence lower bound."""
-        with _inference(self):
+        with inference(self):
             coded = tuple(self._code(x, mask, lambda bottleneck, z_e, m: bottleneck.draw(z_e, m, generator)))
             return tuple(level.latent for level in coded), coded[-1].context
 
     def nll(self, x: Tensor, z: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Tensor:
         """-log p(x | z) of what the decoder gets, [B] nats. Raises ValueError where there is no likelihood of x."""
-        with _inference(self):
+        with inference(self):
             return self.decoder.nll(x.to(self.device), z, side, mask)
 
     def calibrate(self, batch: Batch) -> None:
         """Fits what the likelihood learns beside the nets, such as a scale, to these samples: once, after training."""
         _, z = self.posterior(batch.x, batch.mask, torch.Generator().manual_seed(0))
-        with _inference(self):
+        with inference(self):
             self.decoder.calibrate(batch.x.to(self.device), z, batch.side)
 
     def sample(self, batch: int, side: Side = _NO_SIDE, generator: torch.Generator | None = None) -> Tensor:
         """New samples [batch, C, *grid] in native values, of z from the training prior of every level. Raises
         ValueError where a level has none; indices under a learned prior are drawn by `vqkit.priors.sample`."""
-        with _inference(self):
+        with inference(self):
             grids = zip(self.bottlenecks, self.grids(), strict=True)
             zs = [bottleneck.sample(batch, grid, generator) for bottleneck, grid in grids]
-            return self.decoder.render(self._merge(zs), side, generator)
+            return self.decoder.render(self.merge(zs), side, generator)
 
     def encode(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> Indices:
         """x [B, C, *grid] -> indices, one [B, Q, *grid] int64 a level. Raises ValueError where nothing is discrete."""
@@ -201,22 +201,22 @@ class Autoencoder(nn.Module):
         """Indices -> x_hat [B, C, *grid], float32 in native values. Those of the coarsest levels alone are enough where
         `prefixes` has their number. Raises ValueError for another number, and for indices of another model."""
         z = self._looked_up(indices)
-        with _inference(self):
+        with inference(self):
             return self.decoder.reconstruct(z, side)
 
     def render(self, indices: Indices, side: Side = _NO_SIDE, generator: torch.Generator | None = None) -> Tensor:
         """Indices that a prior drew -> a new sample [B, C, *grid] in native values. The same as `decode`, but for an
         autoregressive decoder, which draws from p(x | z). Raises ValueError like `decode`."""
         z = self._looked_up(indices)
-        with _inference(self):
+        with inference(self):
             return self.decoder.render(z, side, generator)
 
     def _looked_up(self, indices: Indices) -> Tensor:
         """What the decoder gets of these indices."""
-        self._require_prefix(len(indices))
-        with _inference(self):
+        self.require_prefix(len(indices))
+        with inference(self):
             levels = zip(self.quantizers, indices, strict=False)
-            return self._merge([quantizer.lookup(level.to(self.device)) for quantizer, level in levels])
+            return self.merge([quantizer.lookup(level.to(self.device)) for quantizer, level in levels])
 
     def reconstruct(
         self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None, levels: int | None = None
@@ -224,12 +224,12 @@ class Autoencoder(nn.Module):
         """x -> x_hat through every bottleneck, float32 in native values; through the first `levels` alone, where
         `prefixes` has that number. Raises ValueError for another one."""
         levels = len(self.levels) if levels is None else levels
-        self._require_prefix(levels)
-        with _inference(self):
+        self.require_prefix(levels)
+        with inference(self):
             zs = [level.latent.z for level in islice(self._code(x, mask), levels)]
-            return self.decoder.reconstruct(self._merge(zs), side)
+            return self.decoder.reconstruct(self.merge(zs), side)
 
-    def _require_prefix(self, levels: int) -> None:
+    def require_prefix(self, levels: int) -> None:
         """Raises ValueError where the decoder cannot do with so many levels."""
         if not 1 <= levels <= len(self.levels):
             raise ValueError(f"levels is {levels}; give a number from 1 to {len(self.levels)}, all that there are")
@@ -255,7 +255,7 @@ class Autoencoder(nn.Module):
 
     def _z_e_stream(self, number: int, batches: Iterable[Batch]) -> Iterator[Tensor]:
         for batch in batches:
-            with _inference(self):
+            with inference(self):
                 *_, level = islice(self._code(batch.x, batch.mask), number + 1)
             real = slice(None) if level.mask is None else level.mask
             yield level.z_e.movedim(1, -1)[real].reshape(-1, level.z_e.shape[1])
@@ -271,7 +271,7 @@ class Autoencoder(nn.Module):
 
 
 @contextmanager
-def _inference(model: Autoencoder) -> Iterator[None]:
+def inference(model: Autoencoder) -> Iterator[None]:
     """Eval mode, no gradients, float32; the mode it found is put back."""
     was_training = model.training
     model.eval()

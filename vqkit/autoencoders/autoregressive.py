@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.autoencoders.decoder import Decoder
+from vqkit.nn import Reach
 from vqkit.priors import Prior, sample
 from vqkit.signal import Layout, Side, Signal
 
@@ -54,6 +55,10 @@ class AutoregressiveDecoder(Decoder):
                 "width of the nets, such as 64, of a prior that takes one, such as PixelCNN"
             )
         self.signal, self.net, self.prior, self.mean = signal, net, prior, mean
+
+    @property
+    def reach(self) -> Reach:
+        return self.mean.reach
 
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         """The prior's own, such as its nats a value."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.autoencoders.decoder import Decoder
+from vqkit.nn import Reach
 from vqkit.signal import Side, labels
 
 
@@ -32,6 +33,10 @@ class ClassConditionalDecoder(Decoder):
             raise ValueError(f"the label has {dim} channels; give it 1 or more")
         self.decoder, self.classes, self.dim = decoder, classes, dim
         self.embedding = nn.Embedding(classes, dim)
+
+    @property
+    def reach(self) -> Reach:
+        return self.decoder.reach
 
     def _labelled(self, z: Tensor, side: Side) -> Tensor:
         told = self.embedding(labels(side, self.classes, len(z), z.device)).to(z.dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.likelihoods import Reconstruction
+from vqkit.nn import Reach, reach_of
 from vqkit.signal import Side, Signal
 
 
@@ -16,6 +17,11 @@ class Decoder(nn.Module, ABC):
 
     classes: int = 0
     """Of the label that it must be told: p(x | z, label). 0: it is told none."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How far `reconstruct` sees in z. Raises ValueError where it takes z of one grid alone."""
 
     @abstractmethod
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
@@ -59,6 +65,10 @@ class FeedForwardDecoder(Decoder):
     def __init__(self, signal: Signal, net: nn.Module, likelihood: Reconstruction) -> None:
         super().__init__()
         self.signal, self.net, self.likelihood = signal, net, likelihood
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.net)
 
     def loss(self, x: Tensor, z: Tensor, side: Side, mask: Tensor | None = None) -> Tensor:
         per_element = self.likelihood.loss(self.net(z), x, self.signal)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.bottlenecks import Bottleneck
-from vqkit.nn import area, conv, linear
+from vqkit.nn import Reach, area, conv, linear, not_local, reach_of
 
 
 class Level(nn.Module, ABC):
@@ -18,6 +18,12 @@ class Level(nn.Module, ABC):
     bottleneck: Bottleneck
     additive: bool = False
     """Whether z is added to the context, so that zeros change nothing and any model decodes without this level."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How far `merge` sees, where `z_e` is computed position by position. Raises ValueError where that is not so,
+        or the level knows one grid alone."""
 
     @abstractmethod
     def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
@@ -48,6 +54,10 @@ class ProjectedLevel(Level):
         self.features, self.dims, self.context = features, dims, context
         self.bottleneck, self.up = bottleneck, up
         self.project = conv(dims, features + context, bottleneck.inputs, 1)
+
+    @property
+    def reach(self) -> Reach:
+        return Reach() if self.up is None else reach_of(self.up)
 
     def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
         z_e: Tensor = self.project(_beside(features, context))
@@ -80,6 +90,10 @@ class ResidualLevel(Level):
         self.bottleneck, self.grid = bottleneck, grid
         self.refine = conv(len(grid), bottleneck.dim, bottleneck.dim, 3, bias=False)
         nn.init.zeros_(self.refine.weight)  # type: ignore[arg-type]
+
+    @property
+    def reach(self) -> Reach:
+        raise not_local(self)
 
     def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
         return features if context is None else features - area(context, features.shape[2:])

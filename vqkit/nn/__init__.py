@@ -11,3 +11,9 @@ from vqkit.nn.pyramid import AreaPyramid as AreaPyramid
 from vqkit.nn.pyramid import Pyramid as Pyramid
 from vqkit.nn.pyramid import area as area
 from vqkit.nn.pyramid import linear as linear
+from vqkit.nn.reach import Reach as Reach
+from vqkit.nn.reach import not_local as not_local
+from vqkit.nn.reach import reach_of as reach_of
+from vqkit.nn.reach import reaches_of as reaches_of
+from vqkit.nn.tiling import Tile as Tile
+from vqkit.nn.tiling import tiles as tiles

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqkit.nn.reach import Reach, reach_of
+
 CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
@@ -32,6 +34,10 @@ class UpsamplingConv(nn.Module):
         self.dims, self.inputs, self.outputs = dims, inputs, outputs
         self.kernel = _CONV_TRANSPOSE[dims](inputs, outputs, 4, stride=2, padding=1, bias=False)
         self.bias = nn.Parameter(torch.zeros(outputs))
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = _AddBias.apply(self.kernel(x), self.bias)  # type: ignore[no-untyped-call]
@@ -62,6 +68,10 @@ class ResidualLayer(nn.Module):
         self.spatial = conv(dims, channels, hidden, 3)
         self.pointwise = conv(dims, hidden, channels, 1)
 
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.spatial)
+
     def forward(self, x: Tensor) -> Tensor:
         added: Tensor = self.pointwise(F.relu(self.spatial(F.relu(x)), inplace=True))
         return x + added
@@ -74,6 +84,10 @@ class ResidualStack(nn.Module):
         super().__init__()
         self.channels, self.hidden, self.layers, self.dims = channels, hidden, layers, dims
         self.stack = nn.Sequential(*(ResidualLayer(channels, hidden, dims) for _ in range(layers)))
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.stack)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.stack(x))
@@ -113,6 +127,10 @@ class ConvEncoder(nn.Module):
         self.down = nn.Sequential(*down, conv(dims, widths[-1], width, 3))
         self.residual = ResidualStack(width, residual_width, residual_layers, dims)
 
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.down).then(self.residual.reach)
+
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.residual(self.down(x))
         return features
@@ -143,6 +161,10 @@ class ConvDecoder(nn.Module):
         self.up = nn.Sequential(*up[:-1]) if doublings else conv(dims, width, outputs, 3)
         self.stem = conv(dims, dim, width, 3)
         self.residual = ResidualStack(width, residual_width, residual_layers, dims)
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.stem).then(self.residual.reach).then(reach_of(self.up))
 
     def forward(self, z: Tensor) -> Tensor:
         outputs: Tensor = self.up(self.residual(self.stem(z)))

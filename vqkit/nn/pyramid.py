@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.nn.conv import conv
+from vqkit.nn.reach import Reach, reach_of
 
 
 class Pyramid(nn.Module):
@@ -17,6 +19,11 @@ class Pyramid(nn.Module):
     def __init__(self, stages: Sequence[nn.Module]) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
+
+    @property
+    def reaches(self) -> tuple[Reach, ...]:
+        """The `Reach` of each map, coarse to fine. Raises ValueError where a stage is not local."""
+        return tuple(reversed([*accumulate(map(reach_of, self.stages), Reach.then)]))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         maps: list[Tensor] = []
