@@ -374,6 +374,44 @@ def test_a_folder_is_reconstructed_and_clashing_names_keep_their_folders(run: Pa
     }
 
 
+def test_pictures_of_any_size_are_reconstructed_in_their_own(run: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
+    pillow.fromarray(pixels).save(tmp_path / "colour.png")
+    pillow.fromarray(pixels[:20, :, 0]).save(tmp_path / "grey.png")
+    pillow.fromarray(pixels[:8, :8, 0]).save(tmp_path / "small.png")
+    files = [str(tmp_path / f"{name}.png") for name in ("colour", "grey", "small")]
+    assert main(["reconstruct", str(run), *files, "--out", str(tmp_path / "back")]) == 0
+    loaded = vqkit.load(run)
+    for file, size in zip(files, ((37, 50), (20, 50), (8, 8)), strict=True):
+        with pillow.open(file) as given, pillow.open(tmp_path / "back" / Path(file).name) as back:
+            x = torch.from_numpy(np.asarray(given.convert("L")).copy())[None, None]
+            assert x.shape[2:] == size and back.mode == "L"
+            assert np.array_equal(np.asarray(back), loaded.reconstruct(x)[0, 0].numpy())
+
+
+def test_a_run_of_one_size_has_pictures_fitted_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
+        pillow.fromarray(pixels).save(tmp_path / f"{number}.png")
+    pillow.fromarray(np.full((40, 60), 99, np.uint8)).save(tmp_path / "large.png")
+    pca = [f"--data={tmp_path}", "--tokenizer=PCA", "--tokenizer.bottleneck=Identity", "--tokenizer.bottleneck.dim=3"]
+    pca += ["--tokenizer.likelihood=Gaussian", "--prior=null", "--stages=tokenizer"]
+    for name, size in (("fitted", "8"), ("alone", "null")):
+        if name == "alone":
+            (tmp_path / "large.png").rename(tmp_path / "large.gone")
+        command = ["train", "image", *pca, f"--modality.size={size}", "--modality.channels=1"]
+        assert main([*command, "--out", str(tmp_path / "runs" / name)]) == 0
+    (tmp_path / "large.gone").rename(tmp_path / "large.png")
+    large, out = tmp_path / "large.png", tmp_path / "back"
+    assert main(["reconstruct", str(tmp_path / "runs" / "fitted"), str(large), "--out", str(out)]) == 0
+    with pillow.open(out / "large.png") as picture:
+        assert picture.size == (8, 8)
+    capsys.readouterr()
+    sentence = refusal(capsys, "reconstruct", tmp_path / "runs" / "alone", large, "--out", tmp_path / "none")
+    assert "large.png is [40, 60, 1], this run takes [8, 8, 1]; resize it" in sentence
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_run_of_two_levels_shows_what_the_coarse_one_holds(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

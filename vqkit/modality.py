@@ -52,6 +52,10 @@ class Modality(ABC):
         """What a source of samples of these shapes [*grid, C] is. Raises ValueError where they differ."""
 
     @abstractmethod
+    def unfitted(self, channels: int) -> Modality:
+        """The same, but for that samples keep their own size, and all have so many channels."""
+
+    @abstractmethod
     def save(self, x: Tensor, path: str | Path) -> None:
         """Writes one sample [C, *grid] of native values; the suffix of `path` chooses the format."""
 
@@ -129,6 +133,9 @@ class Image(Modality):
         if len(channels) > 1:
             raise ValueError("some pictures are grey and some in colour; set modality.channels to 1 or 3")
         return Signal(channels.pop(), sizes[0], 0.0, 255.0, 256, tuple(labels))
+
+    def unfitted(self, channels: int) -> Image:
+        return Image(None, channels, self.resize)
 
     def save(self, x: Tensor, path: str | Path) -> None:
         """x [C, H, W] in 0..255."""

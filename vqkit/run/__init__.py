@@ -1,6 +1,7 @@
 """A run is a folder: what it holds, and what can be done with that."""
 
 from vqkit.run.editing import Kept as Kept
+from vqkit.run.files import read_file as read_file
 from vqkit.run.files import reconstruct_files as reconstruct_files
 from vqkit.run.generation import evaluate_samples as evaluate_samples
 from vqkit.run.generation import searched as searched

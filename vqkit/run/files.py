@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from vqkit.autoencoders import takes_any_size
 from vqkit.data import named_files, told_apart
 from vqkit.run.run import Run
 from vqkit.signal import Side
+
+_TOGETHER = 1 << 22  # values of files of one size that are reconstructed at a time
 
 
 def reconstruct_files(
@@ -24,23 +30,39 @@ def reconstruct_files(
     folder `out` under the same name as .png; returns the paths. Names that clash are told apart by their folders.
 
     `label` is the class of all of them, where the decoder must be told one. Raises ValueError where a file cannot be
-    read, is of another size, or would be replaced, and where the decoder lacks a label or has no use for it.
+    read, `read_file` refuses its size, or it would be replaced, and where the decoder lacks a label or has no use for
+    it.
     """
     modality, out = run.recipe.modality, Path(out)
-    sources, xs = named_files(files, modality.suffixes), []
-    side = _side(run, len(sources), label)
-    for file in sources:  # all are read before anything is written
-        shape = (x := modality.decode(file)).shape
-        if shape != (*run.tokenizer.signal.grid, run.tokenizer.signal.channels):
-            raise ValueError(f"{file} is {list(shape)}, this run takes {list(run.tokenizer.signal.grid)}; resize it")
-        xs.append(torch.from_numpy(x.copy()).movedim(-1, 0))
+    sources = named_files(files, modality.suffixes)
+    _side(run, 1, label)  # refuses a label before any file is read, and a file before any is written
+    shapes = [read_file(run, file).shape for file in sources]
     paths = [out / name for name in told_apart([file.with_suffix(".png") for file in sources])]
     if {path.resolve() for path in paths} & {file.resolve() for file in sources}:
         raise ValueError(f"the reconstructions would replace files in {out}; name another folder")
-    for x_hat, path in zip(run.reconstruct(torch.stack(xs), side, levels), paths, strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        modality.save(x_hat, path)
+    for shape, alike in groupby(range(len(sources)), shapes.__getitem__):
+        numbers, together = [*alike], max(1, _TOGETHER // math.prod(shape))
+        for some in (numbers[start : start + together] for start in range(0, len(numbers), together)):
+            x = torch.stack([read_file(run, sources[number]) for number in some])
+            for number, x_hat in zip(some, run.reconstruct(x, _side(run, len(x), label), levels), strict=True):
+                paths[number].parent.mkdir(parents=True, exist_ok=True)
+                modality.save(x_hat, paths[number])
     return paths
+
+
+def read_file(run: Run, file: str | os.PathLike[str]) -> Tensor:
+    """A file's sample x [C, *grid] in native values, with the run's channels: of its own size where the tokenizer takes
+    any, else fitted to the tokenizer's as the recipe says. Raises ValueError where it cannot be read, or is of another
+    size than the tokenizer's after all."""
+    signal, modality = run.tokenizer.signal, run.recipe.modality
+    if any_size := takes_any_size(run.tokenizer):
+        modality = modality.unfitted(signal.channels)
+    x = torch.from_numpy(modality.decode(Path(file)).copy()).movedim(-1, 0)
+    if not any_size and x.shape != (signal.channels, *signal.grid):
+        raise ValueError(
+            f"{file} is {[*x.shape[1:], x.shape[0]]}, this run takes {[*signal.grid, signal.channels]}; resize it"
+        )
+    return x
 
 
 def _side(run: Run, n: int, label: int | str | None) -> Side:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vqkit import checkpoint
-from vqkit.autoencoders import Autoencoder
+from vqkit.autoencoders import Autoencoder, reconstruct_any
 from vqkit.data import Dataset, Source, open_source, spread, sweep
 from vqkit.evaluation import evaluate
 from vqkit.memory import keep_freed_memory
@@ -196,13 +196,14 @@ class Run:
 
     def reconstruct(self, x: Tensor, side: Side | None = None, levels: int | None = None) -> Tensor:
         """x [B, C, *grid] native -> its reconstruction, native. `side` has the labels [B] where the decoder is told
-        them; of the first `levels` alone, coarse to fine, where the model can do that."""
-        reconstructed = []
-        for start in range(0, len(x), _BATCH):
-            rows = slice(start, start + _BATCH)
+        them; of the first `levels` alone, coarse to fine, where the model can do that. The grid may be any where the
+        tokenizer takes that; large samples pass in windows, so that memory is that of a window and of the result."""
+        signal, reconstructed = self.tokenizer.signal, []
+        together = max(1, min(_BATCH, _BATCH * signal.dims // max(1, x[:1].numel())))
+        for start in range(0, len(x), together):
+            rows = slice(start, start + together)
             told = {name: fact[rows].to(self.device) for name, fact in (side or {}).items()}
-            x_hat = self.tokenizer.reconstruct(x[rows], told, levels=levels)
-            reconstructed.append(self.tokenizer.signal.to_native(x_hat).cpu())
+            reconstructed.append(signal.to_native(reconstruct_any(self.tokenizer, x[rows], told, levels)).cpu())
         return torch.cat(reconstructed)
 
     def save_samples(self, x: Tensor, path: str | os.PathLike[str], columns: int | None = None) -> None:
