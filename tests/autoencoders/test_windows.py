@@ -21,6 +21,7 @@ from vqkit.autoencoders import (
     Convolutional,
     FeedForwardDecoder,
     MultiscaleResidual,
+    ProjectedLevel,
     decode_any,
     encode_any,
     grids_of,
@@ -163,6 +164,40 @@ def test_the_coarsest_levels_alone_are_decoded_as_in_the_whole(levels: int) -> N
     wanted = model.decode(kept)[..., : size[0], : size[1]]
     torch.testing.assert_close(decode_any(model, kept, {}, size, window), wanted, atol=1e-3, rtol=0)
     torch.testing.assert_close(reconstruct_any(model, x, {}, levels, window), wanted, atol=1e-3, rtol=0)
+
+
+ODD_NETS = {
+    "sub-pixel": (
+        nn.Sequential(nn.Conv2d(3, 8, 5, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 8, 3, padding=4, dilation=4)),
+        nn.Sequential(nn.Conv2d(DIM, 18, 5, padding=2), nn.PixelShuffle(3), nn.GELU(), nn.Conv2d(2, 3, 3, padding=1)),
+    ),
+    "interpolation": (
+        nn.Sequential(nn.Conv2d(3, 8, 3, 2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, (3, 4), (2, 2), padding=1)),
+        nn.Sequential(
+            nn.Conv2d(DIM, 8, 1), nn.Upsample(scale_factor=4, mode="bilinear"), nn.Conv2d(8, 3, 5, padding=2)
+        ),
+    ),
+    "transposed": (
+        nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, padding=1)),
+        nn.Sequential(nn.ConvTranspose2d(DIM, 8, 3, 2, padding=1, output_padding=1), nn.ConvTranspose2d(8, 3, 8, 4, 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_NETS)
+def test_nets_of_torchs_own_layers_give_what_the_whole_gives(name: str) -> None:
+    encoder, net = ODD_NETS[name]
+    signal = SIGNALS[2]._replace(grid=(24, 48))
+    level = ProjectedLevel(8, EMAVectorQuantizer(DIM, SIZE))
+    model = Autoencoder(signal, Pyramid([encoder]), [level], FeedForwardDecoder(signal, net, Gaussian()))
+    model.initialise(lambda: [Batch(samples(signal, signal.grid, 16), None, {}, [])])
+    assert takes_any_size(model)
+    x = samples(signal, (50, 70))
+    wanted, found = model.encode(padded(x, coarsest(model))), encode_any(model, x, 13)
+    assert len(wanted[0].unique()) > 3 and torch.equal(wanted[0], found[0])
+    x_hat = model.decode(wanted)[..., :50, :70]
+    assert float(x_hat.std()) > 0.1
+    torch.testing.assert_close(decode_any(model, found, {}, (50, 70), 13), x_hat, atol=1e-3, rtol=0)
 
 
 BOTTLENECKS = [

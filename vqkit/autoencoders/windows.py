@@ -2,9 +2,9 @@
 
 A window sees as much around it as its nets reach, so that what it computes for its core is what a pass of the whole
 sample gives there, up to the rounding of float32, and cores meet without seams; the zeros that nets pad with stand at
-the sample's own borders alone. Memory grows with the window: of the whole there are x, the indices and x_hat alone,
-and they stay where x, or the indices, came from. A sample whose size is no multiple of the coarsest level's stride is
-padded by repeating its edge.
+the sample's own borders alone. Memory is that of a window: of the whole there are x, the indices (z, where nothing is
+discrete) and x_hat alone, which stay on the device that x, or the indices, came on. A sample whose size is no multiple
+of the coarsest level's stride is padded by repeating its edge.
 
 Each level passes over all windows before the next finer one does. So what a level is told of the coarser ones is looked
 up in their indices, the same in every window, and a code that rounding could tip at a border is chosen once.
@@ -92,7 +92,7 @@ def takes_any_size(tokenizer: Autoencoder) -> bool:
 
 class _Windows:
     """Samples of one size in windows. A cell is what a position of the coarsest level lies over. What is kept of a
-    level is its indices, or its z where nothing is discrete."""
+    level is its indices, or its z where it has none."""
 
     def __init__(self, tokenizer: Autoencoder, size: tuple[int, ...], window: int | None) -> None:
         dims = len(tokenizer.signal.grid)
