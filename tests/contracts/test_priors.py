@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -52,6 +53,25 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "stack": lambda layout: shaken(Stack(layout, parts(layout), width=8, residual_layers=1)),
     "masked": lambda layout: shaken(MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3)),
 }
+WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
+    "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2, context_channels=2)),
+    "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2, context_channels=2)),
+    "pixelsnail": lambda layout: shaken(
+        PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2, context_channels=2)
+    ),
+    "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3, context_channels=2)),
+    "stack": lambda layout: shaken(
+        Stack(
+            layout,
+            [partial(PixelCNN, width=8, depth=2, context_channels=4), partial(WaveNet, width=8, context_channels=4)],
+            width=8,
+            context_channels=2,
+        )
+    ),
+    "masked": lambda layout: shaken(
+        MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3, context_channels=2)
+    ),
+}
 ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet"}
 OWN_ORDER = {"masked"}  # what is known decides which positions come next
 BATCH = 3
@@ -89,7 +109,12 @@ def labels(layout: Layout, batch: int = BATCH) -> Side:
 
 
 def steps(
-    prior: Prior, indices: Indices, side: Side, known: Indices | None = None, guidance: float = 1.0
+    prior: Prior,
+    indices: Indices,
+    side: Side,
+    known: Indices | None = None,
+    guidance: float = 1.0,
+    context: Tensor | None = None,
 ) -> list[Step]:
     """The steps of the walk that is sent `indices`."""
     found: list[Step] = []
@@ -98,7 +123,7 @@ def steps(
         found.append(step)
         return at(indices, step)
 
-    drive(prior.walk(prior.layout, len(indices[0]), side, known=known, guidance=guidance), choose)
+    drive(prior.walk(prior.layout, len(indices[0]), side, context, known, guidance), choose)
     return found
 
 
@@ -138,6 +163,51 @@ def test_log_prob_is_the_score_of_the_walk(prior: Prior) -> None:
         torch.testing.assert_close(fast, slow, atol=1e-4, rtol=0)
 
 
+def test_a_double_copy_walks_in_float64_alike_on_every_machine(prior: Prior) -> None:
+    """Whatever the order in which its sums are taken: alone, in a batch, by one thread or two."""
+    held_to_float64(prior, random_indices(prior.layout), labels(prior.layout))
+
+
+@pytest.mark.parametrize("name", WITH_CONTEXT)
+def test_a_context_is_taken_in_float64(name: str) -> None:
+    torch.manual_seed(0)
+    prior = WITH_CONTEXT[name](LAYOUTS["two levels"] if name == "stack" else LAYOUTS["classes"])
+    context = torch.randn(BATCH, 2, 3, 2, generator=torch.Generator().manual_seed(0))
+    held_to_float64(prior, random_indices(prior.layout), labels(prior.layout), context)
+
+
+def held_to_float64(prior: Prior, indices: Indices, side: Side, context: Tensor | None = None) -> None:
+    double = copy.deepcopy(prior).double()
+    walked = steps(double, indices, side, context=context)
+    assert {step.logits.dtype for step in walked} == {torch.float64}
+    for fast, slow, rough in zip(
+        double.log_prob(indices, side, context),
+        score(double, indices, side, context),
+        prior.log_prob(indices, side, context),
+        strict=True,
+    ):
+        assert fast.dtype == slow.dtype == torch.float64
+        torch.testing.assert_close(fast, slow, atol=1e-9, rtol=0)
+        torch.testing.assert_close(fast.float(), rough, atol=1e-4, rtol=0)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2 if threads == 1 else 1)
+        held_together(walked, steps(double, indices, side, context=context), slice(None))
+    finally:
+        torch.set_num_threads(threads)
+    one = slice(1, 2)
+    alone = tuple(level[one] for level in indices), {name: value[one] for name, value in side.items()}
+    held_together(walked, steps(double, *alone, context=None if context is None else context[one]), one)
+
+
+def held_together(many: list[Step], few: list[Step], which: slice) -> None:
+    """Whether the steps of some of the samples are alike, their logits within a quarter of what a codec may ignore."""
+    for a, b in zip(many, few, strict=True):
+        assert torch.equal(a.positions.expand(BATCH, -1)[which], b.positions.expand(BATCH, -1)[which])
+        wanted = a.logits.expand(BATCH, -1, -1)[which]
+        torch.testing.assert_close(b.logits.expand_as(wanted), wanted, atol=2**-32, rtol=0)
+
+
 def test_loss_is_the_mean_of_log_prob(ordered_prior: Prior) -> None:
     prior = ordered_prior
     indices, side = random_indices(prior.layout), labels(prior.layout)
@@ -157,12 +227,12 @@ def test_logits_are_of_each_codebooks_alphabet(prior: Prior) -> None:
     for step in steps(prior, random_indices(prior.layout), labels(prior.layout)):
         sizes = torch.tensor(prior.layout.codebook_sizes[step.level])
         cells = prior.layout.tokens[step.level] // len(sizes)
-        assert step.logits.dtype == torch.float32 and step.logits.shape[1] == step.positions.shape[1]
-        alphabets = sizes[step.positions // cells]
-        inside = torch.arange(step.logits.shape[2]) < alphabets[..., None]
-        assert torch.equal(step.logits > -torch.inf, inside.expand_as(step.logits))
+        assert step.logits.dtype == torch.float32 and step.logits.shape[1] in (1, step.positions.shape[1])
+        alphabets, logits = sizes[step.positions // cells], step.logits.expand(-1, step.positions.shape[1], -1)
+        inside = torch.arange(logits.shape[2]) < alphabets[..., None]
+        assert torch.equal(logits > -torch.inf, inside.expand_as(logits))
         assert torch.equal(inside.sum(-1), alphabets)  # no symbol is out of reach
-        torch.testing.assert_close(step.logits.softmax(-1).sum(-1), torch.ones(step.logits.shape[:2]))
+        torch.testing.assert_close(logits.softmax(-1).sum(-1), torch.ones(logits.shape[:2]))
 
 
 def test_each_unknown_position_is_yielded_once(prior: Prior) -> None:
@@ -200,8 +270,8 @@ def test_known_symbols_condition_the_rest(ordered_prior: Prior) -> None:
     indices, side = random_indices(prior.layout), labels(prior.layout)
     log_prob = prior.log_prob(indices, side)
     for step in steps(prior, indices, side, some_known(indices)):
-        log_p = step.logits.log_softmax(-1).expand(BATCH, -1, -1)
-        nats = log_p.gather(-1, at(indices, step)[..., None])[..., 0]
+        symbols = at(indices, step)[..., None]
+        nats = step.logits.log_softmax(-1).expand(*symbols.shape[:2], -1).gather(-1, symbols)[..., 0]
         torch.testing.assert_close(nats, at(log_prob, step), atol=1e-4, rtol=0)
 
 

@@ -16,11 +16,14 @@ def kept(logits: torch.Tensor) -> list[int]:
     return (logits > -torch.inf).nonzero()[:, 0].tolist()
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_frequencies_agree_with_probabilities(shared: bool) -> None:
+@pytest.mark.parametrize("shared", ["samples", "positions", "both", "neither"])
+def test_frequencies_agree_with_probabilities(shared: str) -> None:
     n, p = 20_000, torch.tensor([[0.05, 0.6, 0.0, 0.35], [0.25, 0.25, 0.25, 0.25]])
-    logits = p.log()[None] if shared else p.log().expand(n, 2, 4)
-    drawn = draw(logits, n, torch.Generator().manual_seed(0))
+    if shared in ("positions", "both"):
+        p = p[:1].expand(2, -1)
+    logits = p.log()[None] if shared == "samples" else p.log().expand(n, 2, 4)
+    logits = {"positions": logits[:, :1], "both": logits[:1, :1]}.get(shared, logits)
+    drawn = draw(logits, (n, 2), torch.Generator().manual_seed(0))
     assert drawn.shape == (n, 2)
     for row, symbols in zip(p.double(), drawn.unbind(1), strict=True):
         counts = torch.bincount(symbols, minlength=4)
@@ -37,7 +40,7 @@ def test_a_symbol_of_no_probability_is_never_drawn(monkeypatch: pytest.MonkeyPat
         for k in (3, 1000):
             logits = torch.randn(1, 50, k, generator=torch.Generator().manual_seed(k))
             logits[..., 0] = logits[..., -1] = -torch.inf
-            symbols = draw(logits, 2)
+            symbols = draw(logits, (2, 50))
             assert symbols.min() > 0 and symbols.max() < k - 1
 
 

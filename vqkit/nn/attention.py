@@ -72,13 +72,13 @@ class Attention(nn.Module):
         keys. `mask` [T, T] is True where a position may look, in place of `causal`."""
         batch, length, _ = x.shape
         projected = self.inputs(x).view(batch, length, 3, self.heads, -1)
-        if x.device.type == "cpu":  # its bfloat16 attention is slower than float32, backward three times
+        if x.device.type == "cpu" and projected.dtype == torch.bfloat16:  # slower than float32, backward three times
             projected = projected.float()
         q, k = (part.transpose(1, 2) for part in rotate(projected[:, :, :2], of_queries_and_keys(turns)).unbind(2))
         v = projected[:, :, 2].transpose(1, 2)
         with torch.autocast("cpu", enabled=False):
             y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
-        mixed: Tensor = self.output(y.transpose(1, 2).flatten(2))
+        mixed: Tensor = self.output(y.transpose(1, 2).flatten(2).to(x.dtype))
         return mixed
 
 

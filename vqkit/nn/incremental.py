@@ -19,7 +19,7 @@ from vqkit.nn.transformer import CachedBlock, phases
 
 
 class Incremental:
-    """Features [B, W] of one position after the other in raster order, float32 and without gradients: those of `net`
+    """Features [B, W] of one position after the other in raster order, without gradients: those of `net`
     over the whole grid. All memory is allocated here, once.
 
     `condition` [B, W, *grid or ones] is the one that `net` takes. Call it with the input [B, W] of the position before

@@ -16,7 +16,7 @@ from vqkit.nn.dilated import DilatedNet
 
 
 class Queues:
-    """Features [B, W] of one position after the other in raster order, float32 and without gradients: those of `net`
+    """Features [B, W] of one position after the other in raster order, without gradients: those of `net`
     over the whole grid. The queues are rings in one block of memory, sum(dilations) x B x W, allocated here.
 
     `condition` [B, W, *grid or ones] is the one that `net` takes. Call it with the input [B, W] of the position before

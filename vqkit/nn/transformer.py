@@ -37,13 +37,14 @@ class Transformer(nn.Module):
 def phases(turns: Tensor) -> Tensor:
     """The `turns` of T positions as complex numbers for `CachedBlock`, [B or 1, T, 3, 1, D / 2]: of queries, keys, and
     values, which are not turned."""
-    turned = torch.complex(*of_queries_and_keys(turns).float())
+    pairs = of_queries_and_keys(turns)
+    turned = torch.complex(*pairs.to(torch.promote_types(pairs.dtype, torch.float32)))
     return torch.cat([turned.expand(-1, -1, 2, -1, -1), torch.ones_like(turned[:, :, :1])], 2)
 
 
 class CachedBlock:
     """`block` over positions in order: x [B, n, width], of those that follow the `past` ones seen before, to the same
-    shape, float32 and without gradients. Each sees those before it, or all up to the last of the n unless `causal`. All
+    shape, without gradients. Each sees those before it, or all up to the last of the n unless `causal`. All
     memory, for `length` positions, is allocated here, once."""
 
     @torch.no_grad()
@@ -51,14 +52,14 @@ class CachedBlock:
         width, self.heads = block.width, block.heads
         half = width // block.heads // 2
         attention, feed_forward = block.attention, block.feed_forward
-        queries, keys, values = attention.inputs.weight.float().chunk(3)
+        queries, keys, values = attention.inputs.weight.chunk(3)
         queries = queries * (2 * half) ** -0.5  # the scale of attention
         paired = [part.view(self.heads, 2, half, width).transpose(1, 2).flatten(0, 2) for part in (queries, keys)]
         self.inputs = packed(_behind(block.norm_attention, torch.cat([*paired, values])), batch)
-        self.mixing = packed(attention.output.weight.float(), batch)
-        self.expansion = packed(_behind(block.norm_feed_forward, feed_forward.inputs.weight.float()), batch)
-        self.contraction = packed(feed_forward.output.weight.float(), batch)
-        self.epsilon = values.new_tensor((width * torch.finfo(torch.float32).eps) ** 0.5)
+        self.mixing = packed(attention.output.weight, batch)
+        self.expansion = packed(_behind(block.norm_feed_forward, feed_forward.inputs.weight), batch)
+        self.contraction = packed(feed_forward.output.weight, batch)
+        self.epsilon = values.new_tensor((width * torch.finfo(values.dtype).eps) ** 0.5)
         self.cache = values.new_empty(2, batch, self.heads, length, 2 * half)
 
     @torch.no_grad()
@@ -90,7 +91,7 @@ class CachedBlock:
 
 class CachedTransformer:
     """`net` over positions in order: x [B, n, width] and `phases` of those that follow the `past` ones seen before to
-    the same shape, float32 and without gradients; `causal` as of `CachedBlock`. Back at `past` 0 another sequence
+    the same shape, without gradients; `causal` as of `CachedBlock`. Back at `past` 0 another sequence
     begins."""
 
     def __init__(self, net: Transformer, batch: int, length: int) -> None:
@@ -108,5 +109,5 @@ class CachedTransformer:
 
 def _behind(norm: nn.Module, weight: Tensor) -> Tensor:
     """The matrix that takes rows of length 1, for `weight` [outputs, width] behind `norm`."""
-    matrix: Tensor = weight * (norm.get_parameter("weight").float() * weight.shape[1] ** 0.5)
+    matrix: Tensor = weight * (norm.get_parameter("weight") * weight.shape[1] ** 0.5)
     return matrix

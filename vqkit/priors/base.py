@@ -14,8 +14,9 @@ from vqkit.signal import Indices, Layout, Side
 class Step(NamedTuple):
     """One step of a walk: the next positions of one level and the logits of their symbols.
 
-    `positions` [B or 1, n] int64 index the level's flattened [Q, *grid]; `logits` [B or 1, n, K] are float32, -inf
-    beyond the alphabet of a position's codebook. The walk is sent the symbols [B, n] int64 there.
+    `positions` [B or 1, n] int64 index the level's flattened [Q, *grid]. `logits` [B or 1, n or 1, K] are of the type
+    that the prior computes in, -inf beyond the alphabet of a position's codebook; a 1 says that all samples, or all
+    positions, have the same. The walk is sent the symbols [B, n] int64 there.
     """
 
     level: int
@@ -28,7 +29,12 @@ Walk = Generator[Step, Tensor, None]
 
 class Prior(nn.Module, ABC):
     """p(indices | side, context). `layout` says which indices. `context` [B, C, *grid] is what a decoder or coarser
-    levels hand down; None where there is none."""
+    levels hand down; None where there is none.
+
+    A prior computes in the precision of its parameters, and logits and nats in float32 at least: those of a copy that
+    was made `double()` are float64 throughout, and then a walk's logits hardly depend on the batch, the number of
+    threads and the processor, as a codec needs it.
+    """
 
     layout: Layout
     context_channels: int = 0
@@ -49,7 +55,7 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        """Nats, float32, one tensor a level, shaped like `indices`. Equals the sum over the walk."""
+        """Nats, one tensor a level, shaped like `indices`. Equals the sum over the walk."""
 
     @abstractmethod
     def walk(

@@ -52,7 +52,7 @@ class DepthTransformer(nn.Module):
         return [output(x[:, :, q]) for q, output in enumerate(self.outputs)]
 
     def cached(self, batch: int) -> Callable[[int, Tensor], Tensor]:
-        """The logits [batch, K] of codebook q, float32, given q and its input [batch, width], as above; of 0, 1, ... in
+        """The logits [batch, K] of codebook q, given q and its input [batch, width], as above; of 0, 1, ... in
         turn, position after position."""
         net = None if self.net is None else CachedTransformer(self.net, batch, len(self.sizes))
         turned = None if self.net is None else phases(self.turns)

@@ -38,11 +38,11 @@ class Choice(NamedTuple):
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; give a probability above 0, up to 1")
 
-    def symbols(self, logits: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Symbols [batch, n] int64 of the logits [batch or 1, n, K], which have the guidance already."""
+    def symbols(self, logits: Tensor, shape: tuple[int, int], generator: torch.Generator | None = None) -> Tensor:
+        """Symbols of this shape [B, n], int64, of the logits [B or 1, n or 1, K], which have the guidance already."""
         if self.temperature == 0:
-            return logits.argmax(-1).expand(batch, -1)
-        return draw(truncate(logits / self.temperature, self.top_k, self.top_p), batch, generator)
+            return logits.argmax(-1).expand(shape)
+        return draw(truncate(logits / self.temperature, self.top_k, self.top_p), shape, generator)
 
 
 AS_LEARNED = Choice()
@@ -65,18 +65,20 @@ def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
     return torch.full_like(logits, -torch.inf).scatter_(-1, symbols, ranked)
 
 
-def draw(logits: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
-    """Symbols [batch, n] int64 of the logits [batch or 1, n, K], by inverting their distribution function.
+def draw(logits: Tensor, shape: tuple[int, int], generator: torch.Generator | None = None) -> Tensor:
+    """Symbols of this shape [B, n], int64, of the logits [B or 1, n or 1, K], by inverting their distribution function.
 
     One uniform number a symbol, made on the generator's device: a seed gives the same numbers on every device, and a
-    distribution that a batch shares is summed once. A symbol of logit -inf is never drawn, whatever the rounding.
+    distribution that symbols share is summed once. A symbol of logit -inf is never drawn, whatever the rounding.
     """
     cumulative = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
-    shared, n, _ = cumulative.shape
+    rows, columns, _ = cumulative.shape
     device = logits.device if generator is None else generator.device
-    uniform = torch.rand(batch, n, generator=generator, device=device, dtype=torch.float64).to(logits.device)
-    uniform = uniform.view(shared, batch // shared, n).transpose(1, 2).contiguous()
+    uniform = torch.rand(*shape, generator=generator, device=device, dtype=torch.float64).to(logits.device)
+    apart = (rows, shape[0] // rows, columns, shape[1] // columns)
+    uniform = uniform.view(apart).transpose(1, 2).flatten(2).contiguous()
     total = cumulative[..., -1:]
     # The first symbol whose sum is above the threshold has itself a probability: sums stay level where there is none.
     threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, threshold, right=True).transpose(1, 2).reshape(batch, n)
+    symbols = torch.searchsorted(cumulative, threshold, right=True)
+    return symbols.view(rows, columns, apart[1], apart[3]).transpose(1, 2).reshape(shape)

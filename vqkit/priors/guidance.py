@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from vqkit.priors.nats import precise
 from vqkit.signal import Layout
 
 
@@ -41,7 +42,8 @@ class Guidance:
         return x if self.scale == 1 else torch.cat([x, x])
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Logits of the whole batch, finite -> [B, ...]."""
+        """Logits of the whole batch, finite -> [B, ...], in float32 at least."""
+        logits = precise(logits)
         if self.scale == 1:
             return logits
         told, none = logits.chunk(2)

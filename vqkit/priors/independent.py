@@ -1,44 +1,63 @@
-"""What priors of independent symbols share: a table [Q, K] of log-probabilities a level is all they know."""
+"""What priors of independent symbols share: one distribution a codebook is all they know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from vqkit.priors.base import Step, Walk
-from vqkit.priors.inputs import known_tokens
-from vqkit.signal import Indices, Layout
-
-_STEP = 4096  # positions a step: bounds the memory of their logits
+from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.inputs import check_indices, check_layout, check_walk, device_of, known_tokens
+from vqkit.signal import Indices, Layout, Side
 
 
-def normalise(weights: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Weights [Q, K] -> log-probabilities [Q, K] float32, -inf beyond each codebook's alphabet."""
-    beyond = torch.arange(weights.shape[1])[None] >= torch.tensor(sizes)[:, None]
-    weights = weights.double().masked_fill(beyond.to(weights.device), 0)
-    return (weights / weights.sum(1, keepdim=True)).log().float()
+class IndependentPrior(Prior, ABC):
+    """p of each symbol by its codebook alone, on grids of any size. There is nothing that gradients could learn.
 
+    The buffers `alphabet_0`, ... [Q, K] of each level are 0 within each codebook's alphabet and -inf beyond it.
+    """
 
-def look_up(tables: Sequence[Tensor], indices: Indices) -> Indices:
-    """log p of every symbol, shaped like `indices`."""
-    nats = []
-    for table, level in zip(tables, indices, strict=True):
-        by_codebook = level.transpose(0, 1)
-        nats.append(table.gather(1, by_codebook.flatten(1)).view(by_codebook.shape).transpose(0, 1))
-    return tuple(nats)
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = check_layout(layout)
+        for level, sizes in enumerate(layout.codebook_sizes):
+            beyond = torch.arange(max(sizes)) >= torch.tensor(sizes)[:, None]
+            self.register_buffer(f"alphabet_{level}", torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf), False)
 
+    @abstractmethod
+    def tables(self) -> list[Tensor]:
+        """log p [Q, K] of the symbols of every codebook, -inf beyond its alphabet; one a level."""
 
-def walk_tables(
-    tables: Sequence[Tensor], layout: Layout, batch: int, known: Indices | None, guidance: float = 1.0
-) -> Walk:
-    """Many positions a step, since none depends on another; their logits serve a batch of any size."""
-    if guidance != 1:
-        raise ValueError(f"guidance is {guidance} and independent symbols know no class; leave guidance out")
-    tokens = known_tokens(known, layout, batch, tables[0].device)
-    for level, (table, part) in enumerate(zip(tables, torch.split(tokens, list(layout.tokens), 1), strict=True)):
-        cells = part.shape[1] // len(table)
-        for positions in torch.split((part[0] < 0).nonzero()[:, 0], _STEP):
-            if len(positions):
-                yield Step(level, positions[None], table[positions // cells][None])
+    def alphabets(self) -> list[Tensor]:
+        return [self.get_buffer(f"alphabet_{level}") for level in range(len(self.layout.grids))]
+
+    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
+        """Mean nats a token, without a gradient."""
+        return -torch.cat([nats.flatten() for nats in self.log_prob(indices, side, context)]).mean()
+
+    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
+        check_indices(indices, self.layout, any_grid=True)
+        by_codebook = (level.transpose(0, 1) for level in indices)
+        pairs = zip(self.tables(), by_codebook, strict=True)
+        return tuple(table.gather(1, level.flatten(1)).view(level.shape).transpose(0, 1) for table, level in pairs)
+
+    def walk(
+        self,
+        layout: Layout,
+        batch: int,
+        side: Side,
+        context: Tensor | None = None,
+        known: Indices | None = None,
+        guidance: float = 1.0,
+    ) -> Walk:
+        """A step a codebook, whose one row of logits serves all positions of a batch of any size."""
+        check_walk(layout, self.layout, any_grid=True)
+        if guidance != 1:
+            raise ValueError(f"guidance is {guidance} and independent symbols know no class; leave guidance out")
+        tokens = known_tokens(known, layout, batch, device_of(self))
+        for level, (table, part) in enumerate(zip(self.tables(), tokens.split(list(layout.tokens), 1), strict=True)):
+            cells = part.shape[1] // len(table)
+            for q, unknown in enumerate((part[0] < 0).view(-1, cells)):
+                if bool(unknown.any()):
+                    yield Step(level, unknown.nonzero().t() + q * cells, table[q].view(1, 1, -1))

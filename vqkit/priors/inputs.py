@@ -16,6 +16,12 @@ def device_of(prior: Prior) -> torch.device:
     return next(chain(prior.parameters(), prior.buffers())).device
 
 
+def precision_of(prior: Prior) -> torch.dtype:
+    """What a prior computes log-probabilities in: the type of its parameters, or buffers, and float32 at least."""
+    own = (x.dtype for x in chain(prior.parameters(), prior.buffers()) if x.is_floating_point())
+    return torch.promote_types(next(own), torch.float32)
+
+
 def check_layout(layout: Layout) -> Layout:
     """`layout`, where it is one that a prior can be made for."""
     if not layout.grids or len(layout.grids) != len(layout.codebook_sizes):

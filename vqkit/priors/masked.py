@@ -33,7 +33,7 @@ class Pass(NamedTuple):
     """What one pass of the net says of all that is masked in one level.
 
     `positions` [B, n] int64 of these among the flattened tokens, those of the level from `start` on; their `logits`
-    [B, n, K] float32, -inf beyond an alphabet. `fill` of them are to be filled now, and `chance`, which falls from 1 to
+    [B, n, K], -inf beyond an alphabet. `fill` of them are to be filled now, and `chance`, which falls from 1 to
     0 over the passes of a level, is how far their choice may still be left to it.
     """
 
@@ -59,7 +59,10 @@ class MaskedTransformerPrior(Prior):
     The walk fills a level in `steps` steps, few symbols at first (the cosine schedule). Where is chosen before what:
     the symbols of the least entropy, in nats, less `choice_temperature` times Gumbel noise that fades to nothing over
     the steps. Both ends of a codec know as much, since the noise is a fixed function of step and position; of equal
-    ones the first is taken. `draw_then_discard` is the sampler of the paper, which chooses after drawing.
+    ones the first is taken. Positions of one step come in their own order, so that rounding can change what a step
+    fills only where it decides between the last that is chosen and the first that is not: in float64, where machines
+    differ by about 1e-13 and n entropies lie about 1/n nat apart, once in about 1e13 / n steps. `draw_then_discard` is
+    the sampler of the paper, which chooses after drawing.
 
     Args:
         layout: `classes` above 0 makes it conditional on the `label` of `side`.
@@ -132,7 +135,7 @@ class MaskedTransformerPrior(Prior):
         return torch.stack(nats).sum() / start
 
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        """Nats, float32, shaped like `indices`: what they cost on the very walk that the prior takes, so a probability
+        """Nats, shaped like `indices`: what they cost on the very walk that the prior takes, so a probability
         that sums to one. It takes `steps` passes of the net a level, and has no gradient."""
         check_indices(indices, self.layout)
         return score(self, indices, side, context)
@@ -152,8 +155,8 @@ class MaskedTransformerPrior(Prior):
         check_walk(layout, self.layout)
         tokens = known_tokens(known, layout, batch, device_of(self)).clone()
         for step, this in enumerate(self.passes(tokens, side, context, guidance)):
-            noise = fixed_gumbel(step, tokens.shape[1]).to(tokens.device)[this.positions]
-            best = this.best(self.choice_temperature * this.chance * noise - entropy(this.logits))
+            noise = fixed_gumbel(step, tokens.shape[1]).to(this.logits)[this.positions]
+            best = this.best(self.choice_temperature * this.chance * noise - entropy(this.logits)).sort(1)[0]
             positions, logits = this.positions.gather(1, best), this.logits[torch.arange(batch)[:, None], best]
             symbols = yield Step(this.level, positions - this.start, logits)
             tokens.scatter_(1, positions, symbols)

@@ -95,16 +95,17 @@ class MaskedNet(nn.Module):
         condition: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Logits [B, masked, K] float32 of the last `masked` of the positions `order` [B, n] of `tokens` [B, T], all of
+        """Logits [B, masked, K] of the last `masked` of the positions `order` [B, n] of `tokens` [B, T], all of
         this level; finite, zeros beyond an alphabet. Those before them are known. `classes` [B], where that behind the
         last means none; `condition` as `said` says it; `dropout` is the share of what each block adds that is dropped.
         """
         hidden, positions = self._hidden(tokens, order, masked, classes, condition, dropout), order[:, -masked:]
-        logits = hidden.new_zeros(*positions.shape, max(self.layout.codebook_sizes[level]), dtype=torch.float32)
+        precision = torch.promote_types(self.position.dtype, torch.float32)
+        logits = hidden.new_zeros(*positions.shape, max(self.layout.codebook_sizes[level]), dtype=precision)
         for span, head in zip(self._spans, self.outputs, strict=True):
             if span.level == level:
                 here = (span.start <= positions) & (positions < span.stop)
-                logits[here, : span.size] = head(hidden[here]).float()
+                logits[here, : span.size] = head(hidden[here]).to(precision)
         return logits
 
     def within(self, logits: Tensor, positions: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ def fill_counts(n: int, steps: int) -> list[int]:
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise, float32 on the CPU: what is the largest of log p + noise is a draw from p."""
-    return torch.rand(shape, generator=generator).clamp(1e-20, 1 - 1e-7).log().neg().log().neg()
+    """Standard Gumbel noise, float64 on the CPU: what is the largest of log p + noise is a draw from p."""
+    return torch.rand(shape, generator=generator, dtype=torch.float64).clamp_min(1e-20).log().neg().log().neg()
 
 
 def fixed_gumbel(step: int, n: int) -> Tensor:

@@ -64,7 +64,7 @@ class RasterPrior(TeacherForcedPrior, ABC):
 
     @abstractmethod
     def incremental(self, batch: int, grid: tuple[int, ...], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
-        """`net`, float32 and without gradients, position by position: called with what stands at the position before
+        """`net`, without gradients, position by position: called with what stands at the position before
         [B, width] (zeros before the first), it gives the features [B, width] of the next."""
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class RasterPrior(TeacherForcedPrior, ABC):
         with torch.autocast(device.type, enabled=False):
             condition = self._condition(guide.classes, None if context is None else guide.both(context), grid)
         features_after, first_rows = self.incremental(both, grid, condition), self.rows.tolist()
-        here = torch.zeros(both, self.width, device=device)  # the summed embeddings of a position's symbols so far
+        here = self.embedding.weight.new_zeros(both, self.width)  # the summed embeddings of a position's symbols so far
         for cell in range(wanted[-1] + 1 if wanted else 0):
             features, here = features_after(here), torch.zeros_like(here)
             for q, first_row in enumerate(first_rows):
@@ -110,7 +110,7 @@ class RasterPrior(TeacherForcedPrior, ABC):
             before = before + here
 
     def _logits(self, q: int, features: Tensor, before: Tensor) -> Tensor:
-        """Float32, whatever the caller's precision."""
+        """In the precision of the parameters, whatever the caller's."""
         with torch.autocast(features.device.type, enabled=False):
             logits: Tensor = self.outputs[q](features, before)
         return logits

@@ -7,33 +7,30 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from vqkit.priors.base import Prior, Walk
-from vqkit.priors.independent import look_up, normalise, walk_tables
-from vqkit.priors.inputs import check_indices, check_layout, check_walk
+from vqkit.priors.independent import IndependentPrior
+from vqkit.priors.inputs import check_indices
 from vqkit.signal import Indices, Layout, Side
 
 
-class UnigramPrior(Prior):
-    """p = (count + smoothing) / (all counts + K smoothing), for each codebook of each level, on grids of any size.
+class UnigramPrior(IndependentPrior):
+    """p = (count + smoothing) / (all counts + K smoothing), for each codebook of each level, on grids of any size. It
+    learns by `fit`.
 
     The buffers `counts_0`, ... [Q, K] int64 hold the counts of a level. `smoothing` (Laplace, above 0, else ValueError)
     keeps symbols that were never counted possible; without any counts the prior is uniform.
     """
 
     def __init__(self, layout: Layout, smoothing: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(layout)
         if not smoothing > 0:
             raise ValueError(f"smoothing is {smoothing}; give a number above 0, so that every symbol stays possible")
-        self.layout, self.smoothing = check_layout(layout), smoothing
+        self.smoothing = smoothing
         for level, sizes in enumerate(layout.codebook_sizes):
             self.register_buffer(f"counts_{level}", torch.zeros(len(sizes), max(sizes), dtype=torch.int64))
 
-    def _counts(self) -> list[Tensor]:
-        return [self.get_buffer(f"counts_{level}") for level in range(len(self.layout.grids))]
-
-    def _tables(self) -> list[Tensor]:
-        pairs = zip(self._counts(), self.layout.codebook_sizes, strict=True)
-        return [normalise(counts + self.smoothing, sizes) for counts, sizes in pairs]
+    def tables(self) -> list[Tensor]:
+        pairs = zip(self._counts(), self.alphabets(), strict=True)
+        return [((counts.to(a.dtype) + self.smoothing).log() + a).log_softmax(1) for counts, a in pairs]
 
     def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
         """Counts the indices of a stream anew, forgetting what was counted before; the sides are not used."""
@@ -45,22 +42,5 @@ class UnigramPrior(Prior):
                     row += torch.bincount(symbols.flatten(), minlength=len(row)).to(row.device)
         return True
 
-    def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
-        """Mean nats a token, without a gradient: this prior learns by `fit`."""
-        return -torch.cat([nats.flatten() for nats in self.log_prob(indices, side, context)]).mean()
-
-    def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-        check_indices(indices, self.layout, any_grid=True)
-        return look_up(self._tables(), indices)
-
-    def walk(
-        self,
-        layout: Layout,
-        batch: int,
-        side: Side,
-        context: Tensor | None = None,
-        known: Indices | None = None,
-        guidance: float = 1.0,
-    ) -> Walk:
-        check_walk(layout, self.layout, any_grid=True)
-        return walk_tables(self._tables(), layout, batch, known, guidance)
+    def _counts(self) -> list[Tensor]:
+        return [self.get_buffer(f"counts_{level}") for level in range(len(self.layout.grids))]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.draw import AS_LEARNED, Choice
-from vqkit.priors.inputs import check_indices, device_of, known_tokens, unflatten
+from vqkit.priors.inputs import check_indices, device_of, known_tokens, precision_of, unflatten
 from vqkit.signal import Indices, Layout, Side
 
 
@@ -54,7 +54,7 @@ def sample(
     levels = torch.split(tokens, list(layout.tokens), 1)  # views: drawing into a level fills the tokens
 
     def choose(step: Step) -> Tensor:
-        symbols = choice.symbols(step.logits, batch, generator)
+        symbols = choice.symbols(step.logits, (batch, step.positions.shape[1]), generator)
         levels[step.level].scatter_(1, step.positions.expand(batch, -1), symbols)
         if advance is not None:
             advance(symbols.numel())
@@ -66,14 +66,14 @@ def sample(
 
 @torch.no_grad()
 def score(prior: Prior, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
-    """log p of every symbol in nats, float32 and shaped like `indices`, by walking them one by one.
+    """log p of every symbol in nats, shaped like `indices`, by walking them one by one.
 
     The slow and obvious `Prior.log_prob`, which is tested against it. Raises ValueError like `log_prob`.
     """
     check_indices(indices, prior.layout, any_grid=True)
     layout = prior.layout._replace(grids=tuple(tuple(level.shape[2:]) for level in indices))
     levels = [level.flatten(1) for level in indices]
-    nats = [torch.zeros_like(level, dtype=torch.float32) for level in levels]
+    nats = [torch.zeros_like(level, dtype=precision_of(prior)) for level in levels]
 
     def choose(step: Step) -> Tensor:
         positions = step.positions.expand(len(indices[0]), -1)
