@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from drawing import fill, markdown, picture_rows, save, store
+from drawing import BENCHMARKS, fill, markdown, picture_rows, save, store, stored
 from scenes import held_out, run
 
 MODELS = ("PCA", "AE", "VAE", "VQ-VAE", "residual VQ", "FSQ", "VQ-VAE-2")
+COLUMNS = {  # of benchmarks/results/families.json, with decimals
+    "MSE": ("mse", 5),
+    "PSNR, dB": ("psnr", 2),
+    "nominal bits": ("nominal_bits", 0),
+    "estimated bits": ("estimated_bits", 0),
+    "bits/dim, training prior": ("bits_per_dim_training_prior", 3),
+    "learned prior": ("bits_per_dim_learned_prior", 3),
+}
+DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+
+
+def families_table(families: dict[str, Any]) -> str:
+    """benchmarks/results/families.json as Markdown, a row a model of each data set."""
+    rows = [
+        [title, name, *(_shown(found[key], decimals) for key, decimals in COLUMNS.values())]
+        for data, title in DATA.items()
+        for name, found in families[data].items()
+    ]
+    return markdown(["data", "model", *COLUMNS], rows)
 
 
 def scenes_table(measured: dict[str, dict[str, float | None]]) -> str:
@@ -48,3 +68,5 @@ def pca_to_vqvae() -> None:
     save(picture_rows(rows), "pca_to_vqvae", dpi=105)
     store("pca_to_vqvae", measured)
     fill("pca_to_vqvae", scenes_table(measured))
+    if (path := BENCHMARKS / "families.json").exists():
+        fill("pca_to_vqvae", families_table(stored(path)))

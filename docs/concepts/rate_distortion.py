@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from drawing import BENCHMARKS, BLUE, GREEN, ORANGE, PURPLE, RED, fill, markdown, save, stored
+from drawing import BENCHMARKS, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, fill, markdown, save, stored
 
 
 class Point(NamedTuple):
@@ -36,6 +36,13 @@ def vq_vae() -> dict[str, Point]:
     unigram = found["unigram_nats_per_token"] * tokens / math.log(2)
     bits = {"uniform (nominal)": found["nominal_bits"], "unigram": unigram, "transformer": found["estimated_bits"]}
     return {prior: Point(each, found["psnr"]) for prior, each in bits.items()}
+
+
+def families() -> dict[str, Point]:
+    """The models of benchmarks/families.py on CIFAR-10 that have tokens, under their learned priors."""
+    path = BENCHMARKS / "families.json"
+    cells = stored(path)["cifar10"] if path.exists() else {}
+    return {name: Point(cell["estimated_bits"], cell["psnr"]) for name, cell in cells.items() if cell["estimated_bits"]}
 
 
 def psnr_at(bits: float, curve: list[Point]) -> float:
@@ -71,6 +78,9 @@ def rate_distortion() -> None:
     axes.plot(*zip(*points.values(), strict=True), color=BLUE, linewidth=1, linestyle=":")
     for prior, marker in zip(points, "D^o", strict=True):
         axes.plot(*points[prior], marker, color=BLUE, markersize=8, label=f"VQ-VAE, {prior}", linestyle="")
+    for name, point in families().items():
+        axes.plot(*point, "x", color=GREY)
+        axes.annotate(name, point, xytext=(4, -9), textcoords="offset points", fontsize=7.5, color=GREY)
     axes.set(xlabel="bits a picture", ylabel="PSNR in dB", xlim=(150, 800), ylim=(18, 27))
     axes.set(title="CIFAR-10, held out: one tokenizer, one error, three rates")
     axes.legend(loc="lower right", ncols=2)

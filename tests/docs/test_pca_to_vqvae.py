@@ -1,17 +1,31 @@
-"""What docs/concepts/pca_to_vqvae.md states of its runs on scenes."""
+"""What docs/concepts/pca_to_vqvae.md states of its runs on scenes and, once it is stored, of benchmarks/families.py."""
 
 from __future__ import annotations
 
 import pytest
-from drawing import HERE, MEASURED, stored
-from pca_to_vqvae import scenes_table
+from drawing import BENCHMARKS, HERE, MEASURED, stored
+from pca_to_vqvae import COLUMNS, DATA, families_table, scenes_table
 
 PAGE = (HERE / "pca_to_vqvae.md").read_text()
 STORED = stored(MEASURED / "pca_to_vqvae.json")
+FAMILIES = BENCHMARKS / "families.json"
 
 
 def test_the_table_of_scenes_is_what_is_stored() -> None:
     assert scenes_table(STORED) in PAGE
+
+
+@pytest.mark.skipif(not FAMILIES.exists(), reason="benchmarks/families.py has not stored its result yet")
+def test_the_table_of_real_pictures_is_what_is_stored() -> None:
+    assert families_table(stored(FAMILIES)) in PAGE
+
+
+def test_the_table_of_real_pictures_has_a_row_a_model_and_leaves_out_what_a_model_has_not() -> None:
+    cell = {key: 1234.5678 for key, _ in COLUMNS.values()}
+    families = {data: {"PCA": {**cell, "nominal_bits": None}, "VQ-VAE": cell} for data in DATA}
+    _, _, pca, vq_vae, *_ = families_table(families).splitlines()
+    assert pca == "| Fashion-MNIST | PCA | 1,234.56780 | 1,234.57 |  | 1,235 | 1,234.568 | 1,234.568 |"
+    assert vq_vae.count("1,235") == 2
 
 
 def test_nets_trained_so_shortly_are_still_behind_the_best_linear_code() -> None:
