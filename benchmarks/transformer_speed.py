@@ -1,21 +1,24 @@
-"""Sampling from a transformer: the walk with its cache, beside the same by whole passes and, where it is installed,
-`generate` of the transformers library, for a Llama of the same size, with the cache that it takes by default.
+"""Sampling from a transformer: the walk with its cache in float32 and bfloat16, beside the same by whole passes and,
+where it is installed, `generate` of the transformers library, for a Llama of the same size in both precisions, with the
+cache that it takes by default.
 
     python benchmarks/transformer_speed.py
 
-A batch of 16, 16 x 16 tokens of a codebook of 512, 8 layers, width 320, 8 heads, 2 threads, float32. Rounds alternate
-between the samplers. Whole passes take so long that only a few of their steps are timed: each costs the same. Drawing
+A batch of 16, 16 x 16 tokens of a codebook of 512, 8 layers, width 320, 8 heads, 2 threads. Rounds alternate between
+the samplers. Whole passes take so long that only a few of their steps are timed: each costs the same. Drawing
 is part of all. `arithmetic` counts the multiplications and additions of matrix products in a walk, in units of those of
 as many tokens each alone. Writes benchmarks/results/transformer_speed.json.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from vqkit.signal import Layout
 
 GRID, CODEBOOK, SIZE = (16, 16), 512, {"width": 320, "depth": 8, "heads": 8}
 TOKENS, BATCH, THREADS, ROUNDS, PASSES = 256, 16, 2, 5, 2
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def prior_over(grid: tuple[int, ...]) -> TransformerPrior:
@@ -48,10 +52,8 @@ def whole_passes(prior: TransformerPrior) -> float:
         return seconds(lambda: [prior.log_prob(indices, {}) for _ in range(PASSES)]) / PASSES * TOKENS
 
 
-def peer() -> Callable[[], Any] | None:
-    """Draws a batch with the library, None where it is not installed."""
-    if importlib.util.find_spec("transformers") is None:
-        return None
+def peer(precision: torch.dtype) -> Callable[[], Any]:
+    """Draws a batch with the library."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     hidden = prior_over((1, 1)).net.blocks[0].feed_forward.hidden
@@ -66,7 +68,7 @@ def peer() -> Callable[[], Any] | None:
         eos_token_id=None,
         pad_token_id=None,
     )
-    model, start = LlamaForCausalLM(config).eval(), torch.zeros(BATCH, 1, dtype=torch.int64)
+    model, start = LlamaForCausalLM(config).eval().to(precision), torch.zeros(BATCH, 1, dtype=torch.int64)
     length = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
     return lambda: model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0, **length)
 
@@ -80,10 +82,12 @@ def arithmetic(grid: tuple[int, ...]) -> int:
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    prior, library = prior_over(GRID), peer()
-    samplers = {"walk": lambda: sample(prior, prior.layout, BATCH, {})}
-    if library is not None:
-        samplers["transformers"] = library
+    prior, samplers = prior_over(GRID), {}
+    for name, precision in PRECISIONS.items():
+        own = copy.deepcopy(prior).to(precision)
+        samplers[f"walk, {name}"] = partial(sample, own, own.layout, BATCH, {})
+        if importlib.util.find_spec("transformers") is not None:
+            samplers[f"transformers, {name}"] = peer(precision)
     rounds = [{name: seconds(draw) for name, draw in samplers.items()} for _ in range(ROUNDS + 1)][1:]  # one warms up
     taken = {name: statistics.median(times[name] for times in rounds) for name in samplers}
     taken["whole_passes"] = whole_passes(prior)

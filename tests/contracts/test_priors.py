@@ -176,6 +176,17 @@ def test_a_context_is_taken_in_float64(name: str) -> None:
     held_to_float64(prior, random_indices(prior.layout), labels(prior.layout), context)
 
 
+def test_a_bfloat16_copy_gives_its_logits_in_float32(prior: Prior) -> None:
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    half = copy.deepcopy(prior).bfloat16()
+    assert {step.logits.dtype for step in steps(half, indices, side)} == {torch.float32}
+    exact = torch.cat([level.flatten() for level in prior.log_prob(indices, side)]).mean()
+    for method in (half.log_prob, partial(score, half)):
+        nats = torch.cat([level.flatten() for level in method(indices, side)])
+        assert nats.dtype == torch.float32
+        torch.testing.assert_close(nats.mean(), exact, atol=0.05, rtol=0)
+
+
 def held_to_float64(prior: Prior, indices: Indices, side: Side, context: Tensor | None = None) -> None:
     double = copy.deepcopy(prior).double()
     walked = steps(double, indices, side, context=context)
@@ -290,7 +301,8 @@ def test_a_sample_keeps_what_is_known(prior: Prior) -> None:
 
 def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_class(prior: Prior) -> None:
     layout, indices, side = prior.layout, random_indices(prior.layout), labels(prior.layout)
-    if isinstance(prior, UniformPrior | UnigramPrior) or not layout.classes:
+    assert prior.guidable == (bool(layout.classes) and not isinstance(prior, UniformPrior | UnigramPrior))
+    if not prior.guidable:
         with pytest.raises(ValueError, match="leave guidance out"):
             sample(prior, layout, BATCH, side, choice=Choice(guidance=2.0))
         return

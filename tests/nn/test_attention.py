@@ -15,6 +15,11 @@ def test_a_mask_says_who_sees_whom() -> None:
     torch.testing.assert_close(block(x, turns, mask=triangle), block(x, turns))
     torch.testing.assert_close(block(x, turns, mask=torch.ones_like(triangle)), block(x, turns, causal=False))
 
+    everywhere = block(x, turns, causal=False)
+    torch.testing.assert_close(block(x, turns, last=2), everywhere[:, 4:])
+    apart = torch.stack([turns, turns.flip(1)], 2)[:, None]
+    torch.testing.assert_close(block(x, apart, last=2), block(x, apart, causal=False)[:, 4:])
+
     lengths = [1, 2, 3]
     group = torch.arange(3).repeat_interleave(torch.tensor(lengths))
     whole = block(x, turns, mask=group[:, None] >= group)

@@ -48,3 +48,4 @@ def test_a_packed_matrix_multiplies_as_it_would_unpacked(rows: int) -> None:
     torch.manual_seed(0)
     weight, x = torch.randn(7, 5).t(), torch.randn(rows, 7)
     torch.testing.assert_close(packed(weight, 3)(x), x @ weight.t(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(packed(weight.bfloat16(), 3)(x).float(), x @ weight.t(), atol=0.1, rtol=0)

@@ -138,6 +138,21 @@ def test_what_is_known_on_both_sides_conditions_a_gap_and_finer_levels_do_not() 
             assert same == (s == t or s >= ends[level])
 
 
+def test_samples_of_a_class_that_are_one_as_long_as_nothing_is_known_get_what_each_got_alone() -> None:
+    prior, indices, label = small(), random_indices(LAYOUT, 4), torch.tensor([2, 0, 2, 1])
+    together = flatten(prior.log_prob(indices, {"label": label}))
+    for number in range(4):
+        one = slice(number, number + 1)
+        alone = prior.log_prob(tuple(level[one] for level in indices), {"label": label[one]})
+        torch.testing.assert_close(together[one], flatten(alone), atol=1e-5, rtol=0)
+
+
+def test_positions_of_a_step_come_in_their_own_order() -> None:
+    layout = Layout(((4, 4),), ((9,),))
+    for step in walked(small(layout), random_indices(layout, 3)):
+        assert bool((step.positions.diff(dim=1) > 0).all())
+
+
 def test_the_order_in_which_symbols_are_handed_over_changes_nothing() -> None:
     """Each keeps its place, its symbol and its context; of each sample its own order."""
     prior, tokens = small(context_channels=2), flatten(random_indices(LAYOUT, 2))

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqkit.nn.precision import at_least_float32
+
 
 def overlay(grids: Sequence[tuple[int, ...]]) -> list[Tensor]:
     """Where the cells of each grid are when all are laid over the finest, in its cells: their centres, [cells, dims]
@@ -67,19 +69,32 @@ class Attention(nn.Module):
         self.inputs = nn.Linear(width, 3 * width, bias=False)  # queries, keys and values in one product
         self.output = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, turns: Tensor, causal: bool = True, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, turns: Tensor, causal: bool = True, mask: Tensor | None = None, last: int | None = None
+    ) -> Tensor:
         """`turns` are the positions' `rotations` [2, T, D / 2], or [2, B or 1, T, 2 or 1, D / 2], of queries and of
-        keys. `mask` [T, T] is True where a position may look, in place of `causal`."""
-        batch, length, _ = x.shape
-        projected = self.inputs(x).view(batch, length, 3, self.heads, -1)
-        if x.device.type == "cpu" and projected.dtype == torch.bfloat16:  # slower than float32, backward three times
-            projected = projected.float()
-        q, k = (part.transpose(1, 2) for part in rotate(projected[:, :, :2], of_queries_and_keys(turns)).unbind(2))
-        v = projected[:, :, 2].transpose(1, 2)
+        keys. `mask` [T, T] is True where a position may look, in place of `causal`. Where only the `last` positions are
+        wanted, [B, last, width], they may look everywhere, whatever these two say."""
+        turns = of_queries_and_keys(turns)
+        if last is None:
+            q, k, v = self._heads(self.inputs(x), 3)
+        else:
+            queries, others = self.inputs.weight.split([self.width, 2 * self.width])
+            (q,), (k, v) = self._heads(F.linear(x[:, -last:], queries), 1), self._heads(F.linear(x, others), 2)
+            causal, mask = False, None
+        q, k = rotate(q, turns[:, :, -q.shape[1] :, 0]), rotate(k, turns[:, :, :, -1])
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         with torch.autocast("cpu", enabled=False):
             y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
         mixed: Tensor = self.output(y.transpose(1, 2).flatten(2).to(x.dtype))
         return mixed
+
+    def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """[B, T, parts x width] -> of each part [B, T, H, D]."""
+        if projected.device.type == "cpu":  # its bfloat16 attention is slower than float32, backward three times
+            projected = at_least_float32(projected)
+        batch, length, _ = projected.shape
+        return projected.view(batch, length, parts, self.heads, -1).unbind(2)
 
 
 class FeedForward(nn.Module):
@@ -115,10 +130,17 @@ class Block(nn.Module):
             nn.init.normal_(part.output.weight, std=(2 * depth * part.output.in_features) ** -0.5)
 
     def forward(
-        self, x: Tensor, turns: Tensor, causal: bool = True, dropout: float = 0.0, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        turns: Tensor,
+        causal: bool = True,
+        dropout: float = 0.0,
+        mask: Tensor | None = None,
+        last: int | None = None,
     ) -> Tensor:
         """As `Attention`; `dropout` is the share of what is added that is dropped, by call and whatever the mode."""
-        x = x + _drop(self.attention(self.norm_attention(x), turns, causal, mask), dropout)
+        wanted = x if last is None else x[:, -last:]
+        x = wanted + _drop(self.attention(self.norm_attention(x), turns, causal, mask, last), dropout)
         return x + _drop(self.feed_forward(self.norm_feed_forward(x)), dropout)
 
 

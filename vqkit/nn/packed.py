@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def packed(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
-    """x [n, inputs] -> x weight^T [n, outputs], without gradients, for `weight` [outputs, inputs] and about
-    `rows` rows. On a CPU with oneDNN the matrix is laid out in its blocks here, where an ordinary product lays it out
-    anew each time, which takes longer than to multiply it with a few rows."""
+    """x [n, inputs] of any type -> x weight^T [n, outputs] of the weight's, without gradients, for `weight` [outputs,
+    inputs] and about `rows` rows. On a CPU with oneDNN the matrix is laid out in its blocks here, where an ordinary
+    product lays it out anew each time, which takes longer than to multiply it with a few rows."""
     if weight.device.type != "cpu" or weight.dtype == torch.float64 or not torch.backends.mkldnn.is_available():
-        return lambda x: F.linear(x, weight)
+        return lambda x: F.linear(x.to(weight.dtype), weight)
     onednn = torch.ops.mkldnn
     blocks = onednn._reorder_linear_weight(weight.contiguous(), rows)
-    return lambda x: onednn._linear_pointwise(x, blocks, None, "none", [], "")
+    return lambda x: onednn._linear_pointwise(x.to(weight.dtype), blocks, None, "none", [], "")

@@ -1,4 +1,4 @@
-"""What a float32 number is."""
+"""What a float32 number is, and where half of one will not do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -23,3 +24,8 @@ def exact_float32() -> Iterator[None]:
     finally:
         for kind, precision in zip(kinds, allowed, strict=True):
             kind.fp32_precision = precision
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x as it is, or in float32 where its own type is narrower."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

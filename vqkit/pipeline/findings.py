@@ -63,10 +63,8 @@ def _choices(run: Run, n: int) -> dict[str, Tensor]:
     """n samples of one seed at several temperatures and, of a prior that knows classes both given and left out, with
     more and more guidance."""
     rows = {f"temperature {value:g}": run.sample(n, choice=Choice(temperature=value)) for value in _TEMPERATURES}
-    try:
-        return rows | {f"guidance {value:g}": run.sample(n, choice=Choice(guidance=value)) for value in _GUIDANCE}
-    except ValueError:  # who can be guided, the prior itself knows best
-        return rows
+    scales = _GUIDANCE if run.prior.guidable else ()
+    return rows | {f"guidance {scale:g}": run.sample(n, choice=Choice(guidance=scale)) for scale in scales}
 
 
 def _tokens(run: Run, shown: Batch) -> tuple[Layout, Indices, list[Tensor]]:

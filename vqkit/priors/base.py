@@ -31,14 +31,20 @@ class Prior(nn.Module, ABC):
     """p(indices | side, context). `layout` says which indices. `context` [B, C, *grid] is what a decoder or coarser
     levels hand down; None where there is none.
 
-    A prior computes in the precision of its parameters, and logits and nats in float32 at least: those of a copy that
-    was made `double()` are float64 throughout, and then a walk's logits hardly depend on the batch, the number of
-    threads and the processor, as a codec needs it.
+    A prior computes in the precision of its parameters, and logits and nats in float32 at least. Those of a copy that
+    was made `double()` are float64 throughout: then a walk's logits hardly depend on the batch, the number of threads
+    and the processor, as a codec needs it. A copy made `bfloat16()` is another distribution, a little off, and where
+    products with its matrices take the time it is faster to draw from.
     """
 
     layout: Layout
     context_channels: int = 0
     """C of the `context` that it takes; 0: it takes none."""
+
+    @property
+    def guidable(self) -> bool:
+        """Whether it has learned p with the class and without, between which `Guidance` goes."""
+        return False
 
     def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
         """Sets this prior to its best for all of a stream, where that has a closed form, forgetting what it was set to
@@ -71,5 +77,5 @@ class Prior(nn.Module, ABC):
 
         `layout` may have other grids than the prior was trained on where the prior allows it. `known` is shaped like
         the indices, -1 where a symbol is not known; known symbols condition the rest and are never yielded. `guidance`
-        is the scale of `Guidance`, for sampling.
+        is the scale of `Guidance`, for sampling; one that is not 1 is refused unless the prior is `guidable`.
         """

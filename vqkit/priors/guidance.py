@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from vqkit.priors.nats import precise
-from vqkit.signal import Layout
+from vqkit.nn.precision import at_least_float32
+from vqkit.priors.base import Prior
 
 
 class Guidance:
@@ -19,23 +19,23 @@ class Guidance:
     Unless the scale is 1 both are computed in one batch of 2B: each sample told its class, then each told none.
     `classes` are those of that batch.
 
-    Raises ValueError where the scale is below 0, and where it is not 1 and the prior has not learned both
-    (`layout.classes` and `label_dropout` above 0) or is told no class.
+    Raises ValueError where the scale is below 0, and where it is not 1 and the prior is not `guidable` or is told no
+    class.
     """
 
-    def __init__(self, scale: float, classes: Tensor, layout: Layout, label_dropout: float) -> None:
+    def __init__(self, scale: float, classes: Tensor, prior: Prior) -> None:
         if not (math.isfinite(scale) and scale >= 0):
             raise ValueError(f"guidance is {scale}; give 1 (as learned), or more for samples more typical of a class")
         if scale != 1:
-            if not (layout.classes and label_dropout):
+            if not prior.guidable:
                 raise ValueError(
                     f"guidance is {scale} and this prior was not trained both with labels and without; leave guidance "
                     "out, or train one on labelled data with label_dropout above 0"
                 )
-            if bool((classes == layout.classes).any()):
+            if bool((classes == prior.layout.classes).any()):
                 raise ValueError(f"guidance is {scale} and there is no label to guide to; give one, or leave it out")
         self.scale = scale
-        self.classes = classes if scale == 1 else torch.cat([classes, torch.full_like(classes, layout.classes)])
+        self.classes = classes if scale == 1 else torch.cat([classes, torch.full_like(classes, prior.layout.classes)])
 
     def both(self, x: Tensor) -> Tensor:
         """What does not depend on the class, [B, ...], for the whole batch."""
@@ -43,7 +43,7 @@ class Guidance:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Logits of the whole batch, finite -> [B, ...], in float32 at least."""
-        logits = precise(logits)
+        logits = at_least_float32(logits)
         if self.scale == 1:
             return logits
         told, none = logits.chunk(2)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from vqkit.nn.precision import at_least_float32
 from vqkit.priors.base import Prior, Step, Walk
 from vqkit.priors.inputs import check_indices, check_layout, check_walk, device_of, known_tokens
 from vqkit.signal import Indices, Layout, Side
@@ -30,7 +31,8 @@ class IndependentPrior(Prior, ABC):
         """log p [Q, K] of the symbols of every codebook, -inf beyond its alphabet; one a level."""
 
     def alphabets(self) -> list[Tensor]:
-        return [self.get_buffer(f"alphabet_{level}") for level in range(len(self.layout.grids))]
+        """Those buffers, in float32 at least."""
+        return [at_least_float32(self.get_buffer(f"alphabet_{level}")) for level in range(len(self.layout.grids))]
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
         """Mean nats a token, without a gradient."""

@@ -10,19 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqkit.priors.base import Prior, Step, Walk
+from vqkit.priors.base import Step, Walk
+from vqkit.priors.conditional import ConditionalPrior
 from vqkit.priors.guidance import Guidance
-from vqkit.priors.inputs import (
-    check_indices,
-    check_layout,
-    check_shares,
-    check_walk,
-    classes_of,
-    device_of,
-    flatten,
-    hide,
-    known_tokens,
-)
+from vqkit.priors.inputs import check_indices, check_walk, device_of, flatten, known_tokens
 from vqkit.priors.masked_net import MaskedNet
 from vqkit.priors.masking import entropy, fill_counts, fixed_gumbel, masked_share
 from vqkit.priors.walk import score
@@ -49,7 +40,7 @@ class Pass(NamedTuple):
         return merit.argsort(dim=1, descending=True, stable=True)[:, : self.fill]
 
 
-class MaskedTransformerPrior(Prior):
+class MaskedTransformerPrior(ConditionalPrior):
     """p(masked symbols | known symbols, label), each masked one independent of the others: MaskGIT (Chang et al. 2022,
     https://arxiv.org/abs/2202.04200), levels coarse to fine, each flattened [Q, *grid].
 
@@ -73,12 +64,9 @@ class MaskedTransformerPrior(Prior):
         steps: of the walk, for each level; levels of fewer symbols take fewer.
         choice_temperature: 0 leaves nothing of the choice to chance, above about 10 everything. Symbols of one step
             know nothing of each other, and the least entropies are often neighbours, which chance spreads.
-        context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to every
-            level's grid by means over areas or by linear interpolation.
+        context_channels: C of the `context` [B, C, *any grid] that it is conditional on; 0: none.
         dropout: share of each block's outputs dropped in training.
-        label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
-            classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
-            `side` without a label to mean that; at 0 they refuse it.
+        label_dropout: share of the labels hidden in training, for guidance; see `ConditionalPrior`.
 
     Raises ValueError where an argument is out of its range, and in every method where indices, label, context or layout
     are not those that it was made for.
@@ -97,16 +85,13 @@ class MaskedTransformerPrior(Prior):
         dropout: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(layout, dropout, label_dropout, context_channels)
         if steps < 1:
             raise ValueError(f"steps is {steps}; a level is filled in at least one step")
         if not 0 <= choice_temperature < torch.inf:
             raise ValueError(f"choice_temperature is {choice_temperature}; give 0 (no chance) or a number above")
-        check_shares(dropout=dropout, label_dropout=label_dropout)
-        self.layout, self.width, self.heads = check_layout(layout), width, heads
-        self.depth, self.joint_depth = depth, joint_depth
-        self.steps, self.choice_temperature, self.context_channels = steps, choice_temperature, context_channels
-        self.dropout, self.label_dropout = dropout, label_dropout
+        self.width, self.depth, self.joint_depth, self.heads = width, depth, joint_depth, heads
+        self.steps, self.choice_temperature = steps, choice_temperature
         self.net = MaskedNet(layout, width, depth, joint_depth, heads, context_channels)
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
@@ -118,9 +103,7 @@ class MaskedTransformerPrior(Prior):
         """
         check_indices(indices, self.layout)
         tokens = flatten(indices)
-        classes, dropout = classes_of(side, self.layout, len(tokens), device_of(self)), 0.0
-        if self.training:
-            classes, dropout = hide(classes, self.layout, self.label_dropout), self.dropout
+        classes, dropout = self.training_classes_of(side, len(tokens)), self.dropout if self.training else 0.0
         condition, nats, start = self.net.said(context, len(tokens)), [], 0
         for level, n in enumerate(self.layout.tokens):
             masked = math.ceil(n * masked_share(float(torch.rand(()))))
@@ -167,7 +150,7 @@ class MaskedTransformerPrior(Prior):
     ) -> Iterator[Pass]:
         """The passes of the net that fill `tokens` [B, T] int64, -1 where masked: whoever takes a pass writes the
         symbols of its choice into them before the next. Of each level as many must be masked in every sample."""
-        guide = Guidance(guidance, self._classes(side, len(tokens)), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, len(tokens)), self)
         start = 0
         with torch.autocast(tokens.device.type, enabled=False):
             condition = self.net.said(None if context is None else guide.both(context), len(guide.classes))
@@ -178,11 +161,17 @@ class MaskedTransformerPrior(Prior):
                 masked = sum(fills[number:])
                 order = (seen < 0).byte().argsort(dim=1, stable=True)  # the known ones, then the masked
                 with torch.autocast(tokens.device.type, enabled=False):
-                    logits = self.net(level, guide.both(seen), guide.both(order), masked, guide.classes, condition)
+                    logits = self._logits(level, guide.both(seen), guide.both(order), masked, guide.classes, condition)
                 positions, chance = order[:, -masked:], 1 - (number + 1) / len(fills)
                 yield Pass(level, start, positions, self.net.within(guide(logits), positions), fill, chance)
             start += n
 
-    def _classes(self, side: Side, batch: int) -> Tensor:
-        """The class [B] of each sample; that there is none is refused where it was not learned."""
-        return classes_of(side, self.layout, batch, device_of(self), optional=self.label_dropout > 0)
+    def _logits(
+        self, level: int, tokens: Tensor, order: Tensor, masked: int, classes: Tensor, condition: Tensor | None
+    ) -> Tensor:
+        """As the net gives them. Samples of a class, as long as nothing is known, are one."""
+        if condition is not None or masked < order.shape[1]:
+            return self.net(level, tokens, order, masked, classes, condition)  # type: ignore[no-any-return]
+        classes, which = classes.unique(return_inverse=True)
+        alike: Tensor = self.net(level, tokens[: len(classes)], order[: len(classes)], masked, classes)
+        return alike[which]

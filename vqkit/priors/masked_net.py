@@ -138,5 +138,6 @@ class MaskedNet(nn.Module):
         for number, block in enumerate(self.blocks):
             if number == self.depth:
                 x = torch.cat([x, masks], 1)
-            x = block(x, turns[:, :, : x.shape[1]], causal=False, dropout=dropout)
-        return self.norm(x[:, -masked:])  # type: ignore[no-any-return]
+            last = masked if number == len(self.blocks) - 1 else None
+            x = block(x, turns[:, :, : x.shape[1]], causal=False, dropout=dropout, last=last)
+        return self.norm(x)  # type: ignore[no-any-return]

@@ -8,24 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqkit.nn.precision import at_least_float32
+
 ByCodebook = Iterable[tuple[Tensor, Tensor]]
-
-
-def precise(logits: Tensor) -> Tensor:
-    """In float32 at least: what bfloat16 leaves of a logit is too coarse for nats."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def mean_nats(codebooks: ByCodebook) -> Tensor:
     """-log p a token, a scalar, float32 at least whatever the precision of the logits."""
     nats, count = [], 0
     for logits, symbols in codebooks:
-        nats.append(F.cross_entropy(precise(logits).flatten(0, 1), symbols.flatten(), reduction="sum"))
+        nats.append(F.cross_entropy(at_least_float32(logits).flatten(0, 1), symbols.flatten(), reduction="sum"))
         count += symbols.numel()
     return torch.stack(nats).sum() / count
 
 
 def log_p(codebooks: ByCodebook) -> Tensor:
     """log p of every symbol in nats, those of all codebooks in a row: [B, tokens]."""
-    pairs = ((precise(logits).transpose(1, 2), symbols) for logits, symbols in codebooks)
+    pairs = ((at_least_float32(logits).transpose(1, 2), symbols) for logits, symbols in codebooks)
     return torch.cat([-F.cross_entropy(logits, symbols, reduction="none") for logits, symbols in pairs], 1)

@@ -41,9 +41,7 @@ class NextScalePrior(TeacherForcedPrior):
         depth: how many blocks.
         heads: of attention, each width / heads dimensions.
         dropout: share of each block's outputs dropped in training.
-        label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
-            classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
-            `side` without a label to mean that; at 0 they refuse it.
+        label_dropout: share of the labels hidden in training, for guidance; see `ConditionalPrior`.
 
     Raises ValueError where an argument is out of its range, and in every method where indices, label or layout are not
     those of `layout`, or a `context` is given.
@@ -99,7 +97,7 @@ class NextScalePrior(TeacherForcedPrior):
         check_walk(layout, self.layout)
         _refuse(context)
         tokens = known_tokens(known, layout, batch, device_of(self)).clone()
-        guide = Guidance(guidance, self.classes_of(side, batch), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, batch), self)
         net, turned = CachedTransformer(self.net, len(guide.classes), sum(self._cells)), phases(self.turns)
         indices = unflatten(tokens, layout)  # views: what is sent fills them
         unknown = [level[0].flatten(1) < 0 for level in indices]

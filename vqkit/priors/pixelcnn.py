@@ -24,12 +24,9 @@ class PixelCNN(RasterPrior):
         kernel_size: of their convolutions, odd.
         attention_every: after this many layers each, a transformer block over the positions before; 0: none.
         heads: of that attention, each width / heads dimensions.
-        context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to the
-            level's grid by means over areas or by linear interpolation.
+        context_channels: C of the `context` [B, C, *any grid] that it is conditional on; 0: none.
         dropout: share of what each layer adds that is dropped in training.
-        label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
-            classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
-            `side` without a label to mean that; at 0 they refuse it.
+        label_dropout: share of the labels hidden in training, for guidance; see `ConditionalPrior`.
 
     Raises ValueError where an argument is out of its range, and in every method where indices, label, context or layout
     are not those that it was made for.

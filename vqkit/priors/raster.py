@@ -51,9 +51,9 @@ class RasterPrior(TeacherForcedPrior, ABC):
         label_dropout: float,
         any_grid: bool = True,
     ) -> None:
-        super().__init__(one_level(layout), dropout, label_dropout, any_grid)
+        super().__init__(one_level(layout), dropout, label_dropout, context_channels)
         (grid,), (sizes,) = layout.grids, layout.codebook_sizes
-        self.width, self.context_channels = width, context_channels
+        self.width, self.any_grid = width, any_grid
 
         self.net = net
         self.embedding = nn.Embedding(sum(sizes), width)  # the symbols of every codebook in turn
@@ -80,7 +80,7 @@ class RasterPrior(TeacherForcedPrior, ABC):
         """One symbol a step. Symbols known before a position condition it; those known behind it cannot."""
         check_walk(layout, self.layout, any_grid=self.any_grid)
         (grid,), device = layout.grids, device_of(self)
-        guide = Guidance(guidance, self.classes_of(side, batch), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, batch), self)
         both = len(guide.classes)
         symbols = guide.both(known_tokens(known, layout, batch, device)).view(both, -1, math.prod(grid)).clone()
         unknown = (symbols[0] < 0).tolist()

@@ -61,6 +61,10 @@ class Stack(Prior):
                 LevelContext(coarser, dims, context_channels, prior.context_channels, width, residual_layers)
             )
 
+    @property
+    def guidable(self) -> bool:
+        return all(prior.guidable for prior in self.priors)
+
     def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
         """Fits the first prior where its best has a closed form. False as long as there are others: what they make of a
         context gradients have to find."""

@@ -39,15 +39,12 @@ class TransformerPrior(TeacherForcedPrior):
         depth: how many blocks.
         heads: of attention, each width / heads dimensions.
         codebook_layers: blocks of the small transformer over the codebooks of a position, where there are several.
-        context_channels: C above 0 makes it conditional on a `context` [B, C, *any grid], which is brought to each
-            level's grid by means over areas or by linear interpolation.
+        context_channels: C of the `context` [B, C, *any grid] that it is conditional on; 0: none.
         random_order_updates: updates of training over which the order of a level's positions is annealed from random to
             raster (`AnnealedOrder`), so that the net has seen positions given any others; the input of t then says
             also where what stands before it is. 0: raster throughout.
         dropout: share of each block's outputs dropped in training.
-        label_dropout: share of the labels hidden in training, so that p(indices) without a label is learned too, as
-            classifier-free guidance needs it (https://arxiv.org/abs/2207.12598). Above 0, `log_prob` and `walk` take a
-            `side` without a label to mean that; at 0 they refuse it.
+        label_dropout: share of the labels hidden in training, for guidance; see `ConditionalPrior`.
 
     Raises ValueError where an argument is out of its range, and in every method where indices, label, context or layout
     are not those that it was made for.
@@ -68,12 +65,11 @@ class TransformerPrior(TeacherForcedPrior):
         dropout: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__(layout, dropout, label_dropout)
+        super().__init__(layout, dropout, label_dropout, context_channels)
         if depth < 1:
             raise ValueError(f"depth is {depth}; a transformer has at least one block")
         self.width, self.depth, self.heads = width, depth, heads
-        self.codebook_layers, self.context_channels = codebook_layers, context_channels
-        self.random_order_updates = random_order_updates
+        self.codebook_layers, self.random_order_updates = codebook_layers, random_order_updates
 
         self._cells = [math.prod(grid) for grid in layout.grids]
         # One table: the symbols of every codebook of every level in turn, then the classes, then "no class".
@@ -112,7 +108,7 @@ class TransformerPrior(TeacherForcedPrior):
         check_walk(layout, self.layout)
         device = device_of(self)
         tokens = known_tokens(known, layout, batch, device)
-        guide = Guidance(guidance, self.classes_of(side, batch), self.layout, self.label_dropout)
+        guide = Guidance(guidance, self.classes_of(side, batch), self)
         both = len(guide.classes)
         with torch.autocast(device.type, enabled=False):
             said = self._said(None if context is None else guide.both(context), both)
