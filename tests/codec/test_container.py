@@ -290,3 +290,12 @@ def test_a_number_beyond_its_bounds_is_refused_without_reading_on(data: bytes) -
 @given(st.integers(0, 2**40))
 def test_a_varint_is_read_back(number: int) -> None:
     assert Source(io.BytesIO(varint(number))).number("a number", 0, 2**40) == number
+
+
+def test_a_readers_work_is_bounded_by_what_there_is_to_read() -> None:
+    header = Header("image", 1, (8, 8), 1 << 20, "0" * 16, "1" * 16, (1,))
+    first = next(blocks(header, []))
+    with pytest.raises(ValueError, match="nearly all of the 1048576 chunks"):
+        read(io.BytesIO(first))
+    few = header._replace(samples=8 * len(first))
+    assert len(list(read(io.BytesIO(next(blocks(few, []))))[1])) == few.chunks + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,6 +23,7 @@ MOST_PAYLOAD = (1 << 24) - 1
 """Bytes of a payload; a chunk is read whole, so this bounds the memory that a file can ask for."""
 
 _AROUND_PAYLOAD = 1 + 2 + 4
+_CHUNKS_PER_BYTE = 8  # where it is a ninth at the most: a reader's work is bounded by what there is to read
 _END = 4 + 4
 
 
@@ -54,11 +56,18 @@ def check_of(indices: NDArray[np.int64]) -> int:
 
 def write(path: str | os.PathLike[str], header: Header, chunks: Iterable[Chunk]) -> None:
     """Writes a file whole or not at all; an older one of that name is replaced. Raises ValueError like `blocks`."""
+    with whole(path) as file:
+        file.writelines(blocks(header, chunks))
+
+
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to be written that has its name only once it is whole; an older one of that name is replaced then."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            file.writelines(blocks(header, chunks))
+            yield file
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -88,10 +97,16 @@ def read(stream: BinaryIO) -> tuple[Header, Iterator[Chunk | Damage]]:
     A chunk is read when it is asked for. Where the stream can seek, the end is read first: its list of lengths finds
     every chunk, also after one whose own length is damaged. A pipe loses what follows such a chunk.
 
-    Raises ValueError where the header cannot be read: another kind of file, a newer version, truncated or damaged.
+    Raises ValueError where the header cannot be read: another kind of file, a newer version, truncated or damaged; and
+    where so little follows it that nearly all chunks are missing.
     """
     source = Source(stream)
     header = read_header(source)
+    size = source.size()
+    if size is not None and header.chunks > _CHUNKS_PER_BYTE * size:
+        raise ValueError(
+            f"nearly all of the {header.chunks} chunks of this .vqz file are missing; restore it from a copy"
+        )
     return header, _read_rest(source, header.chunks, source.crc)
 
 

@@ -35,6 +35,9 @@ DITHERS = np.argsort(np.abs(np.arange(256) - 127.5), kind="stable")
 """In the order in which an encoder tries them: at the middle the edges lie between two multiples, and rounding prefers
 neither the maximum nor the rest."""
 
+FIRST_DITHER = int(DITHERS[0])
+"""What is taken where it is safe."""
+
 
 def _weights() -> NDArray[np.float64]:
     """round(2^30 exp(-j / 16)) for j from 0 to DEPTH, and a weight of 0."""

@@ -1,0 +1,143 @@
+"""Indices <-> chunks, by the probabilities of a prior: its walk is taken at both ends, and what is sent into it is
+encoded at one and decoded at the other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqkit.codec import tables
+from vqkit.codec.container import Chunk, check_of
+from vqkit.codec.entropy import Decoder, Encoder
+from vqkit.priors import Prior, Step, Walk, drive
+from vqkit.signal import Indices, Side
+
+Coded = tuple[Tensor, ...]
+"""Which symbols are coded: one bool [B, Q, *grid] a level, coarse to fine. Levels beyond the tuple are left out."""
+
+_Code = Callable[[Step, NDArray[np.bool_], NDArray[np.float64]], NDArray[np.int64]]
+
+
+class Codec:
+    """Codes indices with a prior, of which it keeps a float64 copy: float32 logits differ too much between machines,
+    and even between batches, see `tables`. Items of a batch are walked together and make one chunk.
+
+    Where a symbol is not coded, such as a position outside of the picture, both ends send the walk the symbol of the
+    greatest weight, the first of equals; the walk ends before the levels that are left out.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior = copy.deepcopy(prior).double().eval().requires_grad_(False)
+        self.layout = prior.layout
+
+    def encode(self, indices: Indices, coded: Coded, side: Side, context: Tensor | None = None) -> Chunk:
+        """Indices, one int64 [B, Q, *grid] a level, those that are not coded of any value; `side` and `context` as of
+        `Prior.walk`.
+
+        One pass, with the first of `tables.DITHERS`, also finds out which dithers are safe for its logits; another one
+        follows only where that one is not. Symbols that are not coded depend on the dither, and with them the logits,
+        so the next pass is looked at like the first.
+
+        Raises ValueError where indices are not of the prior's layout, where the prior refuses `side` or `context`, and
+        where no dither is safe.
+        """
+        self._check(coded)
+        if [level.shape for level in indices[: len(coded)]] != [level.shape for level in coded]:
+            found = " and ".join(str([*level.shape]) for level in indices)
+            raise ValueError(f"indices are {found}, other than what says which are coded; give them the same shapes")
+        given = [level.flatten(1).cpu() for level in indices]
+        unsafe = np.zeros(256, np.bool_)
+        while True:
+            dither, encoder = tables.safe_dither(unsafe), Encoder()
+
+            def code(
+                step: Step, wanted: NDArray[np.bool_], weights: NDArray[np.float64], encoder: Encoder = encoder
+            ) -> NDArray[np.int64]:
+                np.logical_or(unsafe, tables.unsafe_dithers(_logits(step)), out=unsafe)
+                positions = step.positions.cpu().expand(len(wanted), -1)
+                symbols: NDArray[np.int64] = given[step.level].gather(1, positions).numpy()[wanted]
+                encoder.encode(symbols, weights)
+                return symbols
+
+            _, check = self._walk(coded, side, context, dither, code)
+            if not unsafe[dither]:
+                return Chunk(dither, check, encoder.sealed())
+
+    def decode(self, chunk: Chunk, coded: Coded, side: Side, context: Tensor | None = None) -> Indices:
+        """The indices [B, Q, *grid] of the levels that `coded` has. Raises ValueError where they are not those that
+        were encoded: the payload is damaged, or prior, side, context or machine are others."""
+        indices, check = self.read(chunk.payload, chunk.dither, coded, side, context)
+        if check != chunk.check:
+            raise ValueError("it decodes to other indices than were encoded, of another prior, machine or label")
+        return indices
+
+    def likeliest(self, coded: Coded, side: Side, context: Tensor | None = None) -> Indices:
+        """What stands in for indices that are lost: of all that `coded` has, as if nothing were coded."""
+        nothing = tuple(torch.zeros_like(level) for level in coded)
+        return self.read(b"", tables.FIRST_DITHER, nothing, side, context)[0]
+
+    def read(
+        self, payload: bytes, dither: int, coded: Coded, side: Side, context: Tensor | None = None
+    ) -> tuple[Indices, int]:
+        """What a payload decodes to, and the check of that: any bytes decode to some indices, or raise ValueError."""
+        self._check(coded)
+        decoder = Decoder(payload)
+
+        def code(step: Step, wanted: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.int64]:
+            return decoder.decode(weights, int(wanted.sum()) if weights.ndim == 1 else None)
+
+        return self._walk(coded, side, context, dither, code)
+
+    @torch.no_grad()
+    def _walk(self, coded: Coded, side: Side, context: Tensor | None, dither: int, code: _Code) -> tuple[Indices, int]:
+        """The one way of both ends. `code` is told of every step which of its symbols are coded [B, n] and their
+        weights, [m, K] or [K] where all have one, and gives these symbols [m]. Returns all symbols, and the check of
+        the coded ones."""
+        batch, ordered = len(coded[0]), [np.empty(0, np.int64)]
+        indices = tuple(torch.zeros(level.shape, dtype=torch.int64) for level in coded)
+
+        def choose(step: Step) -> Tensor:
+            positions = step.positions.cpu().expand(batch, -1)
+            wanted = coded[step.level].flatten(1).gather(1, positions).numpy()
+            weights = tables.weights(_logits(step), dither)
+            symbols = np.broadcast_to(weights.argmax(-1), wanted.shape).copy()
+            one = weights.size == weights.shape[-1]
+            rows = weights[0, 0] if one else np.broadcast_to(weights, (*wanted.shape, weights.shape[-1]))[wanted]
+            ordered.append(code(step, wanted, rows))
+            symbols[wanted] = ordered[-1]
+            sent = torch.from_numpy(symbols)
+            indices[step.level].flatten(1).scatter_(1, positions, sent)
+            return sent.to(step.logits.device)
+
+        drive(_first_levels(self.prior.walk(self.layout, batch, side, context), len(coded)), choose)
+        return indices, check_of(np.concatenate(ordered))
+
+    def _check(self, coded: Coded) -> None:
+        """Whether these are of the first levels of the prior's layout."""
+        wanted = [
+            (len(sizes), *grid) for sizes, grid in zip(self.layout.codebook_sizes, self.layout.grids, strict=True)
+        ]
+        found = [tuple(level.shape[1:]) for level in coded]
+        if not found or found != wanted[: len(found)] or any(level.dtype != torch.bool for level in coded):
+            raise ValueError(f"what is coded is said of {found}; say it as bool of the first levels of {wanted}")
+
+
+def _logits(step: Step) -> NDArray[np.float64]:
+    logits: NDArray[np.float64] = step.logits.cpu().numpy()
+    return logits
+
+
+def _first_levels(walk: Walk, levels: int) -> Walk:
+    """A walk that ends with these coarsest levels."""
+    step = next(walk, None)
+    while step is not None and step.level < levels:
+        symbols = yield step
+        try:
+            step = walk.send(symbols)
+        except StopIteration:
+            return
