@@ -1,6 +1,7 @@
 """The verbs, thin over `run` and `pipeline`. Nothing heavy is imported before a verb needs it.
 
-Exit status: 0, 1 for a fault of vqkit's own, 2 for a mistake in what it was given, 130 where Ctrl-C stopped it.
+Exit status: 0, 1 for a fault of vqkit's own and where a file is damaged and what is left of it is done, 2 for a mistake
+in what it was given, 130 where Ctrl-C stopped it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Told(NamedTuple):
-    """What a verb did: `facts` for machines, `text` (anything that rich can print) for people."""
+    """What a verb did: `facts` for machines, `text` (anything that rich can print) for people, and `damages`, sentences
+    about what could not be done since it is damaged."""
 
     facts: Any
     text: Any
+    damages: Sequence[str] = ()
 
 
 def tokenize(run: str, source: str, *, out: str, strict: bool = False) -> Told:
@@ -109,6 +112,66 @@ def reconstruct(run: str, *files: str, out: str, levels: int | None = None, labe
 
     written = reconstruct_files(Run(run), files, out, levels, label)
     return Told({"reconstructions": [str(path) for path in written]}, f"{len(written)} reconstructions in {out}")
+
+
+def compress(
+    run: str,
+    *files: str,
+    out: str,
+    quality: int | None = None,
+    bare: bool = False,
+    prior: Literal["learned", "unigram", "uniform"] = "learned",
+    label: str | None = None,
+) -> Told:
+    """Writes files as .vqz: their tokens, entropy coded by a prior.
+
+    Args:
+        run: folder of a trained run.
+        files: what to compress; of a folder, all pictures in it.
+        out: X.vqz for one file of all, which are then of one size; else a folder, for one NAME.vqz a file.
+        quality: from 1, the coarsest, as far as the run's tokenizer can leave out levels or codebooks; by default all.
+        bare: only what is coded, one NAME.bare a file: no header, and no checks. Of pictures of the run's own size.
+        prior: what the tokens are coded by: what the run has learned, how often each is used (fast), or nothing (fast).
+        label: class of all the files, by name or number; a prior that knows classes codes them better with it.
+    """
+    from vqkit.run import Run, compress_files
+
+    done = compress_files(Run(run), files, out, quality, bare, prior, label)
+    facts = {"files": [str(path) for path in done.paths], "bytes": done.bytes, "bits_per_pixel": done.bits_per_pixel}
+    count = f"{len(done.paths)} file{'s' * (len(done.paths) > 1)}"
+    return Told(facts, f"{count} in {out}: {done.bytes:,} bytes, {done.bits_per_pixel:.4f} bits a pixel")
+
+
+def decompress(
+    run: str,
+    *files: str,
+    out: str,
+    quality: int | None = None,
+    bare: bool = False,
+    prior: Literal["learned", "unigram", "uniform"] | None = None,
+    label: str | None = None,
+) -> Told:
+    """Writes the pictures that .vqz files hold. Of a damaged file what is left; the exit status is then 1.
+
+    Args:
+        run: folder of the run that compressed them.
+        files: what to decompress; of a folder, all .vqz (or .bare) in it.
+        out: folder for the pictures, each under its file's name, with a number where a file holds several.
+        quality: as it was compressed; only with --bare, as any other file says so itself.
+        bare: files that were compressed with --bare.
+        prior: as quality, by default learned.
+        label: as quality.
+    """
+    from vqkit.run import Run, decompress_bare, decompress_files
+
+    if bare:
+        done = decompress_bare(Run(run), files, out, quality, prior or "learned", label)
+    elif (quality, prior, label) != (None, None, None):
+        raise ValueError("quality, prior and label are in a .vqz file; leave them out, or add --bare for bare payloads")
+    else:
+        done = decompress_files(Run(run), files, out)
+    facts = {"pictures": [str(path) for path in done.paths], "damages": done.damages}
+    return Told(facts, f"{len(done.paths)} picture{'s' * (len(done.paths) != 1)} in {out}", done.damages)
 
 
 def evaluate(run: str, data: str | None = None, samples: int = 10_000, classification: bool = False) -> Told:
@@ -204,9 +267,8 @@ def train(arguments: Sequence[str]) -> Told:
     return Told(made, "\n".join(told))
 
 
-VERBS: dict[str, Callable[..., Told]] = {
-    verb.__name__: verb for verb in (train, tokenize, sample, reconstruct, evaluate, report, doctor)
-}
+_VERBS = (train, tokenize, sample, reconstruct, compress, decompress, evaluate, report, doctor)
+VERBS: dict[str, Callable[..., Told]] = {verb.__name__: verb for verb in _VERBS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -227,6 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"there is no verb {verb}; name one of {', '.join(VERBS)}")
         told = train(rest) if verb == "train" else _call(VERBS[verb], rest)
         _print(told, as_json="--json" in rest)
+        for damage in told.damages:
+            _complain(damage)
+        return 1 if told.damages else 0
     except ValueError as error:
         if os.environ.get("VQKIT_TRACEBACK"):  # to look into a mistake that is vqkit's own
             raise
@@ -243,12 +308,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = str(stop) or "the same command goes on from the last checkpoint"
         print(f"vqkit: stopped; {what}", file=sys.stderr)
         return 130
-    return 0
 
 
 def _refuse(sentence: str) -> int:
-    print(f"vqkit: {' '.join(sentence.split())}", file=sys.stderr)
+    _complain(sentence)
     return 2
+
+
+def _complain(sentence: str) -> None:
+    print(f"vqkit: {' '.join(sentence.split())}", file=sys.stderr)
 
 
 def _overview() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vqkit.checkpoint import build, config_of
+from vqkit.codec import Codec
 from vqkit.priors import (
     Choice,
     MaskedTransformerPrior,
@@ -380,3 +382,39 @@ def test_a_closed_form_is_of_the_last_stream_alone_and_other_priors_are_left_as_
     prior.fit([(random_indices(prior.layout, seed=2), side)])
     prior.fit(stream)
     assert all(torch.equal(a, b) for a, b in zip(once, prior.log_prob(stream[0][0], side), strict=True))
+
+
+def test_the_codec_gives_the_indices_back_at_the_rate_that_the_prior_promises(prior: Prior) -> None:
+    codec, indices, side = Codec(prior), random_indices(prior.layout), labels(prior.layout)
+    coded = tuple(torch.ones_like(level, dtype=torch.bool) for level in indices)
+    chunk = codec.encode(indices, coded, side)
+    assert all(map(torch.equal, codec.decode(chunk, coded, side), indices))
+    bits = -sum(float(nats.sum()) for nats in codec.prior.log_prob(indices, side)) / math.log(2)
+    assert 0.98 * bits - 8 <= 8 * len(chunk.payload) <= 1.02 * bits + 12  # few symbols: rounding is up to 1/32 nat each
+    for row in range(BATCH):  # however they are batched
+        alone = tuple(level[row : row + 1] for level in indices)
+        told = {name: fact[row : row + 1] for name, fact in side.items()}
+        one = tuple(level[:1] for level in coded)
+        assert all(map(torch.equal, codec.decode(codec.encode(alone, one, told), one, told), alone))
+
+
+def test_the_codec_leaves_out_what_is_not_coded(prior: Prior) -> None:
+    codec, indices, side = Codec(prior), random_indices(prior.layout), labels(prior.layout)
+    coded = tuple(torch.rand(level.shape) < 0.6 for level in indices)[: max(1, len(indices) - 1)]
+    found = codec.decode(codec.encode(indices, coded, side), coded, side)
+    for level, back, mask in zip(indices, found, coded, strict=False):
+        assert torch.equal(level[mask], back[mask])
+
+
+@pytest.mark.parametrize("name", WITH_CONTEXT)
+def test_the_codec_hands_a_context_down(name: str) -> None:
+    layout = LAYOUTS["two levels" if name == "stack" else "one level"]
+    codec, indices, side = Codec(WITH_CONTEXT[name](layout)), random_indices(layout), labels(layout)
+    coded, context = (
+        tuple(torch.ones_like(level, dtype=torch.bool) for level in indices),
+        torch.randn(BATCH, 2, 4, 4).double(),
+    )
+    chunk = codec.encode(indices, coded, side, context)
+    assert all(map(torch.equal, codec.decode(chunk, coded, side, context), indices))
+    with pytest.raises(ValueError, match=r"other indices|payload"):
+        codec.decode(chunk, coded, side, -context)

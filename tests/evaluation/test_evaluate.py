@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vqkit.autoencoders import Autoencoder, FeedForwardDecoder, ProjectedLevel
 from vqkit.bottlenecks import GaussianBottleneck, VectorQuantizer
 from vqkit.evaluation import MEASURES, evaluate, rows, table
+from vqkit.evaluation.measures import RATES
 from vqkit.likelihoods import Gaussian
 from vqkit.priors import UniformPrior, UnigramPrior
 from vqkit.signal import Batch, Signal
@@ -47,9 +48,10 @@ def test_every_measure_is_there_and_is_json(tokenizer: Autoencoder) -> None:
     layout = tokenizer.layout()
     found = evaluate(tokenizer, UniformPrior(layout), UnigramPrior(layout), batches())
     of_levels = {"grids", "nats_per_token_of_levels", "unigram_nats_per_token_of_levels"}
-    assert set(found) == {*MEASURES, *of_levels, "usage_of_codebooks", "perplexity_of_codebooks", "reasons"}
+    of_a_file = {"coded_bits", "coded_samples"}
+    assert set(found) == {*MEASURES, *of_levels, "usage_of_codebooks", "perplexity_of_codebooks", "reasons"} - of_a_file
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert {name for name in MEASURES if found[name] is None} == set(found["reasons"]) == {"ms_ssim", *UNSCORED}
+    assert {name for name in found if found[name] is None} == set(found["reasons"]) == {"ms_ssim", *UNSCORED}
     assert (found["samples"], found["held_out_tokens"], found["nominal_bits"]) == (10, 40, 16.0)
     assert found["estimated_bits"] == pytest.approx(16.0)
     assert found["unigram_nats_per_token"] == pytest.approx(found["uniform_nats_per_token"])
@@ -80,7 +82,8 @@ def test_the_table_has_a_column_a_split_and_says_why_numbers_miss(tokenizer: Aut
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(table({"train": found, "validation": found}))
     text = console.export_text()
-    assert all(measure.title in text for measure in MEASURES.values())
+    assert all(measure.title in text for key, measure in MEASURES.items() if key not in (*RATES, "coded_samples"))
+    assert "Rate: nominal / estimated / coded, bits a sample" in text and "16.0 / — / —" in text
     assert "train" in text and "validation" in text and "The run has no prior" in text
 
 
@@ -100,7 +103,7 @@ def test_levels_have_rows_of_their_own_where_there_are_several(tokenizer: Autoen
 def test_a_model_without_tokens_has_no_row_of_them(tokenizer: Autoencoder) -> None:
     vae = Autoencoder(SIGNAL, OneMap(), [ProjectedLevel(4, GaussianBottleneck(3))], tokenizer.decoder)
     found = evaluate(vae, None, None, batches())
-    of_tokens = {"usage", "perplexity", "held_out_tokens", "nominal_bits", "estimated_bits"}
+    of_tokens = {"usage", "perplexity", "held_out_tokens", "coded_samples", *RATES}
     of_tokens |= {name for name in MEASURES if name.endswith(("_per_token", "_learned_prior"))}
     assert set(found) == {*MEASURES, "reasons"} - of_tokens
     x = torch.cat([batch.x for batch in batches()])

@@ -54,6 +54,10 @@ MEASURES: dict[str, Measure] = {
         "Nominal rate", "bits a sample", 1, "log2 of the alphabets: what the tokens cost unmodelled."
     ),
     "estimated_bits": Measure("Estimated rate", "bits a sample", 1, "-log2 of their probability under the prior."),
+    "coded_bits": Measure(
+        "Coded rate", "bits a sample", 1, "8 x the bytes of a file of held-out samples, coded by the prior."
+    ),
+    "coded_samples": Measure("Samples coded", "", 0, "How many samples that file holds."),
     "nats_per_token": Measure("Prior", "nats a token", 4, "Cross-entropy of the tokens under the learned prior."),
     "unigram_nats_per_token": Measure(
         "Unigram", "nats a token", 4, "The same under the code frequencies of the training split, position ignored."
@@ -92,3 +96,6 @@ MEASURES: dict[str, Measure] = {
         "Total, learned prior", "bits a dimension", 4, "The same under the learned prior."
     ),
 }
+
+RATES = ("nominal_bits", "estimated_bits", "coded_bits")
+"""What stands in one line, since each is read against the others."""

@@ -3,14 +3,14 @@ terminal and for the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Group
 from rich.table import Table
 
 from vqkit.evaluation.classification import COLUMNS, classification_rows
-from vqkit.evaluation.measures import ABSENT, MEASURES
+from vqkit.evaluation.measures import ABSENT, MEASURES, RATES
 from vqkit.evaluation.neighbours import memorisation_rows
 
 GENERATION = "generation"
@@ -34,7 +34,10 @@ def rows(evaluation: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
     found_in = list(splits(evaluation).values())
     grids = found_in[0].get("grids", []) if found_in else []
     for key, measure in MEASURES.items():
-        if not any(key in found for found in found_in):
+        if key in RATES[1:] or not any(key in found for found in found_in):
+            continue
+        if key == RATES[0]:
+            yield _of_rates(found_in)
             continue
         reasons = list(dict.fromkeys(text for found in found_in if (text := found.get("reasons", {}).get(key))))
         yield Row(measure.title, measure.meaning, [measure.show(found.get(key)) for found in found_in], reasons, False)
@@ -43,6 +46,16 @@ def rows(evaluation: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
             for number, (grid, *values) in enumerate(zip(grids, *parts, strict=True), 1):
                 title = f"level {number}, {' × '.join(map(str, grid))}"
                 yield Row(title, "", [measure.show(value) for value in values], [], True)
+
+
+def _of_rates(found_in: Sequence[Mapping[str, Any]]) -> Row:
+    """The three rates in one line."""
+    measures = {key: MEASURES[key] for key in RATES}
+    title = f"Rate: {' / '.join(key.removesuffix('_bits') for key in RATES)}, {MEASURES[RATES[0]].unit}"
+    meaning = " ".join(f"{measure.name}: {measure.meaning}" for measure in measures.values())
+    values = [" / ".join(measure.show(found.get(key)) for key, measure in measures.items()) for found in found_in]
+    reasons = [text for found in found_in for key in RATES if (text := found.get("reasons", {}).get(key))]
+    return Row(title, meaning, values, list(dict.fromkeys(reasons)), False)
 
 
 def table(evaluation: Mapping[str, Mapping[str, Any]]) -> Group:

@@ -1,5 +1,9 @@
 """A run is a folder: what it holds, and what can be done with that."""
 
+from vqkit.run.compression import compress_files as compress_files
+from vqkit.run.compression import make_coder as make_coder
+from vqkit.run.decompression import decompress_bare as decompress_bare
+from vqkit.run.decompression import decompress_files as decompress_files
 from vqkit.run.editing import Kept as Kept
 from vqkit.run.files import read_file as read_file
 from vqkit.run.files import reconstruct_files as reconstruct_files

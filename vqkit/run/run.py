@@ -26,6 +26,7 @@ from vqkit.priors import AS_LEARNED, Choice, Prior, UnigramPrior
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
+from vqkit.run.coded import coded_rate
 from vqkit.run.editing import Kept, kept_tokens
 from vqkit.run.sampling import draws
 from vqkit.signal import Batch, Indices, Layout, Side
@@ -237,7 +238,14 @@ class Run:
             with Progress(f"evaluation of {split}", len(rows), "sample", bar) as progress:
                 batches = _counted(sweep(data, _BATCH, rows), progress)
                 results[split] = evaluate(self.tokenizer, prior, unigram, batches)
+        if prior is not None:  # of the held-out samples alone, since coding takes a walk
+            results[SPLITS[-1]] |= coded_rate(self.tokenizer, prior, self.modality_name, data, samples)
         return results
+
+    @property
+    def modality_name(self) -> str:
+        """The name of what its data are: "image"."""
+        return type(self.recipe.modality).__name__.lower()
 
     def save_evaluation(self, numbers: dict[str, Any]) -> None:
         """evaluation.json, whole or not at all."""

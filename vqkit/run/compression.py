@@ -1,0 +1,151 @@
+"""Files in, compressed files out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from vqkit import checkpoint, codec
+from vqkit.data import named_files, told_apart
+from vqkit.priors import Prior, UniformPrior
+from vqkit.progress import Progress
+from vqkit.run.coder import UNKNOWN, Coder, qualities
+from vqkit.run.files import read_file
+from vqkit.run.run import Run
+
+Known = Literal["uniform", "learned", "unigram"]
+"""What is known of the indices: nothing, what the run's prior learned, or how often each is used."""
+
+PRIORS: tuple[Known, ...] = get_args(Known)
+SUFFIX, BARE = ".vqz", ".bare"
+
+
+class Compressed(NamedTuple):
+    """The files that were written, their bytes in all, and the positions of the data in all: of pictures, pixels."""
+
+    paths: list[Path]
+    bytes: int
+    pixels: int
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Of whole files."""
+        return 8 * self.bytes / self.pixels
+
+
+def compress_files(
+    run: Run,
+    files: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    quality: int | None = None,
+    bare: bool = False,
+    prior: Known = "learned",
+    label: int | str | None = None,
+    bar: bool | None = None,
+) -> Compressed:
+    """Files, and all of a folder, to the file `out`, which ends in .vqz, as samples of one size; or, where `out` does
+    not, each to a file of its own in that folder. Every file is written whole or not at all.
+
+    Args:
+        quality: from 1, the coarsest of the run's `qualities`, to the last, which leaves nothing out: the default.
+        bare: payloads alone, NAME.bare, of samples of the size that the run was trained on.
+        prior: what is known of the indices.
+        label: the class of all files, where prior or decoder know classes.
+
+    Raises ValueError where `read_file` refuses a file, where the run lacks the prior, and where a label is missing or
+    unknown.
+    """
+    sources, out = named_files(files, run.recipe.modality.suffixes), Path(out)
+    coder, number = make_coder(run, prior, quality), label_of(run, label)
+    if out.suffix == SUFFIX and not bare:
+        jobs = {out: sources}
+    else:
+        names = told_apart([source.with_suffix(BARE if bare else SUFFIX) for source in sources])
+        jobs = {out / name: [source] for name, source in zip(names, sources, strict=True)}
+    written = pixels = 0
+    with Progress("compression", len(sources), "file", bar) as progress:
+        for path, group in jobs.items():
+            size = tuple(read_file(run, group[0]).shape[1:])
+            parts: Iterable[bytes]
+            if bare:
+                parts = [coder.encode_bare(read_file(run, group[0]), number)]
+                progress.advance()
+            else:
+                header = coder.header(
+                    run.modality_name, size, len(group), None if number is None else [number] * len(group)
+                )
+                batches = _batches(run, group, size, max(1, header.items_per_chunk // header.windows), progress)
+                parts = codec.blocks(header, coder.encode(header, batches))
+            if path != out:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with codec.whole(path) as file:
+                file.writelines(parts)
+            written += path.stat().st_size
+            pixels += len(group) * torch.Size(size).numel()
+    return Compressed(list(jobs), written, pixels)
+
+
+def make_coder(run: Run, prior: Known = "learned", quality: int | None = None) -> Coder:
+    """The run as a codec. Raises ValueError where it has no such quality, or no such prior."""
+    possible = qualities(run.tokenizer)
+    if not (quality is None or 1 <= quality <= len(possible)):
+        raise ValueError(
+            f"quality is {quality}; give a number from 1, the coarsest, to {len(possible)}, this run's best"
+        )
+    kept = possible[-1 if quality is None else quality - 1]
+    return Coder(run.tokenizer, _prior(run, prior), kept, (run.fingerprint, prior_fingerprint(run, prior)))
+
+
+def prior_fingerprint(run: Run, known: Known) -> str:
+    """16 hex digits that name a prior in a file. Raises ValueError where the run does not have it."""
+    if known == "uniform":
+        return UNKNOWN
+    if known == "learned":
+        _ = run.prior  # refuses what is not there
+        return checkpoint.fingerprint(run.folder / "prior")
+    counts = (run.unigram.get_buffer(f"counts_{level}") for level in range(len(run.layout.grids)))
+    return hashlib.sha256(b"".join(count.numpy().astype("<i8").tobytes() for count in counts)).hexdigest()[:16]
+
+
+def _prior(run: Run, known: Known) -> Prior:
+    if known not in PRIORS:
+        raise ValueError(f"prior is {known}; name one of {', '.join(PRIORS)}")
+    if known == "uniform":
+        return UniformPrior(run.layout).to(run.device)
+    return run.prior if known == "learned" else run.unigram
+
+
+def label_of(run: Run, label: int | str | None) -> int | None:
+    """The number of a class by name or number. Raises ValueError where there is no such class, and where the decoder
+    must be told one."""
+    if label is not None:
+        labels = run.labels(1, label)
+        assert labels is not None  # a run without labels has refused it
+        return int(labels)
+    if run.tokenizer.decoder.classes:
+        names = ", ".join(run.tokenizer.signal.labels)
+        raise ValueError(f"this run's decoder is told a label; give the files' one as label, of {names}")
+    return None
+
+
+def _batches(
+    run: Run, files: Sequence[Path], size: tuple[int, ...], together: int, progress: Progress
+) -> Iterator[Tensor]:
+    """The files' samples x [B, C, *size], so many at a time."""
+    for start in range(0, len(files), together):
+        xs = []
+        for file in files[start : start + together]:
+            xs.append(read_file(run, file))
+            if (found := tuple(xs[-1].shape[1:])) != size:
+                raise ValueError(
+                    f"{file} is {list(found)} and {files[0]} is {list(size)}; a file holds samples of one size, so "
+                    "name a folder as out, which gets one file each"
+                )
+        yield torch.stack(xs)
+        progress.advance(len(xs))
