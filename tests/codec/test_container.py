@@ -297,5 +297,5 @@ def test_a_readers_work_is_bounded_by_what_there_is_to_read() -> None:
     first = next(blocks(header, []))
     with pytest.raises(ValueError, match="nearly all of the 1048576 chunks"):
         read(io.BytesIO(first))
-    few = header._replace(samples=8 * len(first))
+    few = header._replace(samples=200)
     assert len(list(read(io.BytesIO(next(blocks(few, []))))[1])) == few.chunks + 1
