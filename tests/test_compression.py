@@ -24,7 +24,7 @@ from vqkit.priors import UniformPrior
 from vqkit.run import Run, compress_files, decompress_files
 from vqkit.run.coder import Coder, qualities
 from vqkit.run.compression import Known
-from vqkit.signal import Signal
+from vqkit.signal import Batch, Signal
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = ["--tokenizer.width=4", "--tokenizer.residual_width=2", "--tokenizer.bottleneck.codebook_size=16"]
@@ -234,9 +234,12 @@ MODELS: dict[str, tuple[Architecture, list[tuple[int, ...]]]] = {
 @pytest.mark.parametrize("name", MODELS)
 def test_each_quality_decodes_what_it_keeps(name: str) -> None:
     make, expected = MODELS[name]
-    tokenizer = make(PICTURES).freeze()
+    torch.manual_seed(0)
+    many = torch.randint(0, 256, (64, 1, 16, 16)).byte()
+    tokenizer, x = make(PICTURES), many[:3]
+    tokenizer.initialise(lambda: [Batch(many, None, {}, [])])  # so that more than one code is in use
+    tokenizer.freeze()
     assert qualities(tokenizer) == expected
-    x = torch.randint(0, 256, (3, 1, 16, 16)).byte()
     indices, sizes = tokenizer.encode(x), list[int]()
     for kept in expected:
         coder = Coder(tokenizer, UniformPrior(tokenizer.layout()), kept)

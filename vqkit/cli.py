@@ -201,6 +201,35 @@ def evaluate(run: str, data: str | None = None, samples: int = 10_000, classific
     return Told(numbers, table(numbers))
 
 
+def compare(
+    *runs: str,
+    out: str,
+    data: str | None = None,
+    size: int | None = None,
+    samples: int = 100,
+    sheet: int = 1,
+    codecs: str | None = None,
+    bare: bool = False,
+) -> Told:
+    """Draws rate-distortion curves of runs beside JPEG, WebP, AVIF and JPEG XL, from the bytes of files.
+
+    Args:
+        runs: folders of trained runs; NAME=RUN,RUN,... makes one curve of several, such as PCA at several steps.
+        out: folder for points.csv, comparison.json and a figure for each measure of quality, such as psnr.svg.
+        data: pictures, a SOURCE of any kind; its test or validation split where it has one, else all of it. By default
+            what is held out of the data that the runs were trained on.
+        size: fit pictures to so many pixels a side; by default pictures of --data keep their sizes.
+        samples: how many pictures, at most.
+        sheet: how many pictures share a file, for small ones: 100 share a header among 100.
+        codecs: some of jpeg,webp,avif,jpeg-xl; by default those that are installed.
+        bare: of runs, payloads without headers, as of vqkit compress --bare.
+    """
+    from vqkit.run.compare import compare_runs
+
+    compared = compare_runs(runs, out, data, size, samples, sheet, codecs.split(",") if codecs else None, bare)
+    return Told(compared.facts(), compared.table())
+
+
 def report(run: str) -> Told:
     """Writes the run's report, one HTML page that needs nothing else.
 
@@ -267,7 +296,7 @@ def train(arguments: Sequence[str]) -> Told:
     return Told(made, "\n".join(told))
 
 
-_VERBS = (train, tokenize, sample, reconstruct, compress, decompress, evaluate, report, doctor)
+_VERBS = (train, tokenize, sample, reconstruct, compress, decompress, evaluate, compare, report, doctor)
 VERBS: dict[str, Callable[..., Told]] = {verb.__name__: verb for verb in _VERBS}
 
 

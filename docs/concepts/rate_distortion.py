@@ -64,15 +64,8 @@ def table() -> str:
 def rate_distortion() -> None:
     """PSNR over bits: a linear code, four codecs, and one tokenizer under three priors."""
     figure, axes = plt.subplots(figsize=(8, 4.2))
-    for name, colour in (("AVIF", PURPLE), ("JXL", GREEN), ("WebP", ORANGE), ("JPEG", RED)):
-        axes.plot(
-            *zip(*codec(name), strict=True),
-            ".-",
-            color=colour,
-            alpha=0.8,
-            linewidth=1.1,
-            label="JPEG XL" if name == "JXL" else name,
-        )
+    for name, colour in (("AVIF", PURPLE), ("JPEG XL", GREEN), ("WebP", ORANGE), ("JPEG", RED)):
+        axes.plot(*zip(*codec(name), strict=True), ".-", color=colour, alpha=0.8, linewidth=1.1, label=name)
     axes.plot(*zip(*pca(), strict=True), "s-", color="black", markersize=4, label="PCA, its own tables")
     points = vq_vae()
     axes.plot(*zip(*points.values(), strict=True), color=BLUE, linewidth=1, linestyle=":")

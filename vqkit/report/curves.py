@@ -1,27 +1,19 @@
-"""Lines -> inline SVG whose colours are the page's CSS variables, so that a chart follows the light and dark scheme."""
+"""What training logged and how codes are used, as charts for the page."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from torch import Tensor
 
-# Matplotlib wants real colours: each of these stands for a CSS variable and is swapped for it in the SVG's text.
-_COLOURS = {"#010203": "var(--ink-soft)", "#010204": "var(--rule)"} | {
-    f"#0102{10 + number}": f"var(--line-{number})" for number in range(1, 6)
-}
-_INK, _RULE, *_LINES = _COLOURS
+from vqkit.report.svg import COLOURS, LINES, inline, tidy
+
 _POINTS = 300
 _DECAYING = {"Loss", "Mean squared error", "Learning rate"}
 
@@ -80,7 +72,7 @@ def training_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
         name = re.sub(r"_\d+$", "", plain)
         title = titles.get(name, name.replace("_", " ").capitalize())
         taken = sum(key[0] == title for key in colours)
-        colour = colours.setdefault((title, plain), _LINES[taken % len(_LINES)])
+        colour = colours.setdefault((title, plain), LINES[taken % len(LINES)])
         line = _Line(_named(column), x, y, colour, column != plain)
         charts.setdefault(title, []).append(line)
     return [
@@ -98,7 +90,7 @@ def usage_chart(title: str, counts: Tensor, sizes: tuple[int, ...]) -> Chart:
         descending = histogram[:size].sort(descending=True).values.cpu().numpy()
         used = descending[descending > 0]
         name = f"codebook {number + 1}"
-        lines.append(_Line(name, np.arange(1, len(used) + 1), used, _LINES[number % len(_LINES)], False))
+        lines.append(_Line(name, np.arange(1, len(used) + 1), used, LINES[number % len(LINES)], False))
     return _chart(title, lines, "code, by rank", log=True, width=max(sizes), filled=len(lines) == 1)
 
 
@@ -150,37 +142,6 @@ def _chart(
         axes.set_xlim(0, width)
         axes.set_ylim(bottom=0.5)  # a count of one stays above the axis
     axes.set_xlabel(x_label)
-    _plain(axes)
-    legend = [Key(line.name, _COLOURS[line.colour], line.dashed) for line in lines] if len(lines) > 1 else []
-    return Chart(title, _svg(figure, title), legend)
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(axis="y", color=_RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_RULE)
-    axes.tick_params(which="both", colors=_INK, length=0, labelsize=9)
-    axes.xaxis.label.set(color=_INK, size=9)
-    axes.margins(x=0.02)
-
-
-def _svg(figure: Figure, title: str) -> Markup:
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vqkit"}):  # text as text, the same each time
-        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
-            buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    text = re.sub(r"<!--.*?-->| xmlns(:xlink)?=\"[^\"]*\"", "", buffer.getvalue(), flags=re.DOTALL)
-    # Inline, an SVG has no prolog and takes its size from the page.
-    view_box = re.search(r'<svg [^>]*?(viewBox="[^"]*")', text)
-    assert view_box is not None
-    body = text[text.index(">", view_box.end()) + 1 :]
-    # Ids are unique in a document, and of many only those that are referred to are needed.
-    prefix = hashlib.sha256(body.encode()).hexdigest()[:8]
-    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', body))
-    body = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", body)
-    body = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", body)
-    for colour, variable in _COLOURS.items():
-        body = body.replace(colour, variable)
-    return Markup('<svg {} role="img" aria-label="{}">').format(Markup(view_box[1]), title) + Markup(body)
+    tidy(axes)
+    legend = [Key(line.name, f"var({COLOURS[line.colour]})", line.dashed) for line in lines] if len(lines) > 1 else []
+    return Chart(title, inline(figure, title), legend)

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from vqkit.evaluation import rows, splits
 from vqkit.report import codebooks, generation, reconstructions
 from vqkit.report.curves import training_charts
 from vqkit.report.findings import Findings
 from vqkit.report.headlines import headlines
+from vqkit.report.svg import PALETTE
 
 
 def write(findings: Findings, path: str | os.PathLike[str]) -> None:
@@ -30,6 +32,7 @@ def page(findings: Findings) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(Path(__file__).with_name("template.html").read_text(encoding="utf-8"))
     return template.render(
+        palette=Markup(PALETTE),
         findings=findings,
         headlines=headlines(findings),
         pairs=reconstructions.pairs(findings),
