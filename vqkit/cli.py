@@ -269,9 +269,9 @@ def train(arguments: Sequence[str]) -> Told:
     parser.usage = "vqkit train RECIPE [--data SOURCE] [--out RUN] [--any.key value ...]"
     parser.add_argument("recipe", help="a recipe's name, or a YAML file of your own")
     parser.add_argument("--out", help="folder of the run, by default runs/RECIPE; an unfinished run is resumed")
-    parser.add_argument("--stages", help="only these of tokenizer,tokens,prior,evaluation,report")
+    parser.add_argument("--stages", help="only these of tokenizer,joint,tokens,prior,evaluation,report")
     parser.add_argument("--overwrite", action="store_true", help="make stages again that are done, and all after them")
-    parser.add_argument("--devices", type=int, help="training.devices and prior_training.devices at once")
+    parser.add_argument("--devices", type=int, help="the devices of every training at once")
     parser.add_argument("--strict", action="store_true", help="stop at a sample that cannot be read, not leave it out")
     parser.add_argument("--json", action="store_true", help="print where things are as JSON")
     if not arguments:
@@ -279,7 +279,9 @@ def train(arguments: Sequence[str]) -> Told:
     bases = [] if arguments[0].startswith("-") else recipe.arguments(arguments[0])
     parsed = recipe.parse(parser, [*arguments[:1], *bases, *arguments[1:]])
     if parsed.devices is not None:
-        parsed.training.devices = parsed.prior_training.devices = parsed.devices
+        joint = [] if parsed.joint is None else [parsed.joint.training]
+        for settings in (parsed.training, *joint, parsed.prior_training):
+            settings.devices = parsed.devices
     run = pipeline.make(
         recipe.instantiate(parser, parsed),
         recipe.dump(parser, parsed),

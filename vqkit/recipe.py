@@ -30,6 +30,24 @@ _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false",
 
 
 @dataclass
+class Joint:
+    """A stage in which the trained tokenizer goes on learning, now with the rate of its tokens in its loss, under a
+    prior that learns along; that of the run is trained afterwards.
+
+    Args:
+        prior: the one that learns along, null for one like the recipe's own. LearnedUnigramPrior is the cheapest.
+        rate_weight: of the rate, -log p(indices) in nats; 1 is that of the evidence lower bound.
+        temperature: of the soft assignments through which the encoder is told the rate.
+        training: how both are trained.
+    """
+
+    prior: Callable[[Layout], Prior] | None = None
+    rate_weight: float = 1.0
+    temperature: float = 1.0
+    training: Training = field(default_factory=Training)
+
+
+@dataclass
 class Recipe:
     """All that makes a run, but the folder it goes to.
 
@@ -39,6 +57,7 @@ class Recipe:
         tokenizer: the autoencoder, but for the data's own shape.
         prior: p(indices), but for the tokenizer's grids and alphabets; null where the tokenizer has no indices.
         training: how the tokenizer is trained.
+        joint: a stage of more training with the rate in the loss; null leaves it out.
         prior_training: how the prior is trained, if gradients have to find its best.
         validation_share: held out where the source has no validation split of its own.
     """
@@ -48,6 +67,7 @@ class Recipe:
     tokenizer: Architecture
     prior: Callable[[Layout], Prior] | None = None
     training: Training = field(default_factory=Training)
+    joint: Joint | None = None
     prior_training: Training = field(default_factory=Training)
     validation_share: float = 0.1
 
@@ -158,7 +178,11 @@ def instantiate(made: ArgumentParser, parsed: Namespace) -> Recipe:
     """The parts themselves. Raises ValueError where a part refuses its arguments."""
     # Parts such as codebooks draw their first weights here; `Training` refuses a seed that this changes.
     torch.manual_seed(parsed.training.seed % 2**63)
-    parts = made.instantiate(parsed)
+    try:
+        parts = made.instantiate(parsed)
+    except ValueError as error:  # where a key may be of several types, jsonargparse tells what each of them said
+        of_types = re.search(r"^Errors:\n +- (.+)", str(error), re.MULTILINE)
+        raise ValueError(of_types[1] if of_types else str(error)) from None
     return Recipe(**{key: parts[key] for key in Recipe.__dataclass_fields__})
 
 

@@ -62,6 +62,7 @@ from vqkit.likelihoods import (
 )
 from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
 from vqkit.priors import (
+    LearnedUnigramPrior,
     MaskedTransformerPrior,
     NextScalePrior,
     PixelCNN,
@@ -197,6 +198,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "codebook_layers": 1, "context_channels": 3,
         "random_order_updates": 5, "dropout": 0.2, "label_dropout": 0.3,
     },
+    LearnedUnigramPrior: {"layout": LAYOUT},
     UniformPrior: {"layout": LAYOUT},
     UnigramPrior: {"layout": LAYOUT, "smoothing": 0.5},
     WaveNet: {

@@ -15,6 +15,8 @@ from vqkit.checkpoint import build, config_of
 from vqkit.codec import Codec
 from vqkit.priors import (
     Choice,
+    IndependentPrior,
+    LearnedUnigramPrior,
     MaskedTransformerPrior,
     NextScalePrior,
     PixelCNN,
@@ -44,6 +46,7 @@ LAYOUTS = {
 PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "uniform": UniformPrior,
     "unigram": lambda layout: counted(UnigramPrior(layout)),
+    "learned unigram": lambda layout: shaken(LearnedUnigramPrior(layout)),
     "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2)),
     "transformer of random orders": lambda layout: shaken(
         TransformerPrior(layout, width=32, depth=1, heads=2, codebook_layers=1, random_order_updates=5)
@@ -228,6 +231,29 @@ def test_loss_is_the_mean_of_log_prob(ordered_prior: Prior) -> None:
     torch.testing.assert_close(prior.loss(indices, side), -nats.mean(), atol=1e-5, rtol=0)
 
 
+def test_every_symbol_has_a_conditional(ordered_prior: Prior) -> None:
+    """They sum to one over exactly the alphabet, and those of the true symbols are `log_prob`."""
+    prior = ordered_prior
+    indices, side = random_indices(prior.layout), labels(prior.layout)
+    levels = zip(prior.log_conditionals(indices, side), prior.log_prob(indices, side), indices, strict=True)
+    for (log_p, true, symbols), sizes in zip(levels, prior.layout.codebook_sizes, strict=True):
+        assert log_p.dtype == torch.float32 and log_p.shape == (BATCH, len(sizes), max(sizes), *symbols.shape[2:])
+        assert log_p.requires_grad == bool(list(prior.parameters()))
+        torch.testing.assert_close(log_p.gather(2, symbols[:, :, None])[:, :, 0], true, atol=1e-5, rtol=0)
+        torch.testing.assert_close(log_p.exp().sum(2), torch.ones_like(true), atol=1e-5, rtol=0)
+        inside = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+        assert torch.equal((log_p > -torch.inf).movedim(2, -1).flatten(2, -2).all(2), inside.expand(BATCH, -1, -1))
+    for wrong in (indices + indices[:1], tuple(level + 99 for level in indices)):
+        with pytest.raises(ValueError, match=r"; (give|tokenize)"):
+            prior.log_conditionals(wrong, side)
+
+
+def test_a_prior_of_no_fixed_order_names_those_that_have_conditionals() -> None:
+    layout = LAYOUTS["one level"]
+    with pytest.raises(ValueError, match=r"MaskedTransformerPrior does not tell.*TransformerPrior"):
+        PRIORS["masked"](layout).log_conditionals(random_indices(layout), {})
+
+
 def test_a_sample_does_not_depend_on_its_batch(prior: Prior) -> None:
     indices, side = random_indices(prior.layout), labels(prior.layout)
     alone = {name: value[1:2] for name, value in side.items()}
@@ -303,7 +329,7 @@ def test_a_sample_keeps_what_is_known(prior: Prior) -> None:
 
 def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_class(prior: Prior) -> None:
     layout, indices, side = prior.layout, random_indices(prior.layout), labels(prior.layout)
-    assert prior.guidable == (bool(layout.classes) and not isinstance(prior, UniformPrior | UnigramPrior))
+    assert prior.guidable == (bool(layout.classes) and not isinstance(prior, IndependentPrior))
     if not prior.guidable:
         with pytest.raises(ValueError, match="leave guidance out"):
             sample(prior, layout, BATCH, side, choice=Choice(guidance=2.0))

@@ -22,12 +22,14 @@ _NO_SIDE: Side = {}
 
 class Output(NamedTuple):
     """One training pass: `loss` = `decoder_loss` + `latent_loss`, scalars per data dimension, + `mean_loss` where the
-    decoder has a mean that is trained beside."""
+    decoder has a mean that is trained beside. Of each level, coarse to fine, `z_e` [B, inputs, *grid] is what its
+    bottleneck was given, and `latents` has what that returned."""
 
     loss: Tensor
     decoder_loss: Tensor
     mean_loss: Tensor | None
     latent_loss: Tensor
+    z_e: tuple[Tensor, ...]
     latents: tuple[Latent, ...]
 
 
@@ -156,8 +158,8 @@ class Autoencoder(nn.Module):
         mean_loss = self.decoder.mean_loss(batch.x, z, batch.side, batch.mask)
         # Latent.loss is per latent dimension; this makes it per data dimension, the scale of the likelihood.
         latent_loss = torch.stack([latent.loss * latent.z[0].numel() for latent in latents]).sum() / self.signal.dims
-        loss = decoder_loss + latent_loss
-        return Output(loss if mean_loss is None else loss + mean_loss, decoder_loss, mean_loss, latent_loss, latents)
+        loss = decoder_loss + latent_loss if mean_loss is None else decoder_loss + latent_loss + mean_loss
+        return Output(loss, decoder_loss, mean_loss, latent_loss, tuple(level.z_e for level in coded), latents)
 
     def latents(self, x: Tensor, side: Side = _NO_SIDE, mask: Tensor | None = None) -> tuple[Latent, ...]:
         """Every level's `Latent`, coarse to fine."""

@@ -13,11 +13,15 @@ _OVERFIT = {"tokenizer": ("mse", 1.5), "prior": ("nats_per_token", 1.1)}  # vali
 _MOVING = 0.05  # of the loss's whole fall, over the last fifth of training: beyond the noise of a fifth's mean
 _WAITING = 0.2  # share of the time: what a faster source could save at most
 
-_SETTINGS = {"tokenizer": "training", "prior": "prior_training"}  # where a recipe says how a stage is trained
+# Where a recipe says how a stage is trained.
+_SETTINGS = {"tokenizer": "training", "joint": "joint.training", "prior": "prior_training"}
 
 
 def overfitting(stage: str, rows: Rows, train: Mapping[str, Any], held_out: Mapping[str, Any]) -> Finding | None:
-    """A stage's validation number beside the same of the data it was trained on; None where it was not measured."""
+    """A stage's validation number beside the same of the data it was trained on; None where it was not measured, and
+    for joint training, whose end is what the tokenizer's number is of."""
+    if stage not in _OVERFIT:
+        return None
     (key, most), settings = _OVERFIT[stage], _SETTINGS[stage]
     ours, theirs = train.get(key), held_out.get(key)
     if ours is None or theirs is None:

@@ -26,7 +26,7 @@ def diagnose(
         evaluation: what `evaluate` found in the splits "train" and "validation", and perhaps what was measured of
             samples, under "generation".
         layout: the tokenizer's; without levels where it has no indices, whose checks are then left out.
-        metrics: the logs of the stages "tokenizer" and "prior"; no rows where a stage was not trained.
+        metrics: the logs of the stages "tokenizer", "joint" and "prior"; no rows where a stage was not trained.
 
     Raises ValueError where the evaluation is one without numbers of each codebook.
     """

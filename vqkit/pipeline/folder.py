@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vqkit.pipeline.stages import STAGES, done, following, left, stages_of
+from vqkit.pipeline.stages import STAGES, done, following, left, stage_of, stages_of
 from vqkit.training.states import states_of
 
 
@@ -21,10 +21,10 @@ def refuse_taken(out: Path, config: str, wanted: Sequence[str], overwrite: bool)
         raise ValueError(f"{out} holds something else than a run; name another folder with --out")
     differences = _differences(yaml.safe_load((out / "config.yaml").read_text()), yaml.safe_load(config))
     if overwrite:
-        kept = [stage for stage in stages_of(config) if done(out, stage) and stage not in following(wanted)]
-        if kept and any(not key.startswith("prior") for key in differences):
+        kept = [stage for stage in STAGES if done(out, stage) and stage not in following(wanted)]
+        if others := [key for key in differences if stage_of(key) in kept]:
             raise ValueError(
-                f"{out} keeps its {', '.join(kept)}, made with another {differences[0]}; overwrite those stages too, "
+                f"{out} keeps its {', '.join(kept)}, made with another {others[0]}; overwrite those stages too, "
                 "or name another --out"
             )
     elif differences:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vqkit import recipe
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, open_source
 from vqkit.pipeline.folder import claim, refuse_gaps, refuse_taken
-from vqkit.pipeline.stages import STAGES, StageInputs, done, stages_of
+from vqkit.pipeline.stages import STAGES, StageInputs, done, joint_objective, stages_of
 from vqkit.recipe import Recipe
 from vqkit.run import SPLITS, Run
 from vqkit.training.states import last_state, states_of
@@ -34,14 +36,15 @@ def train(
     bar: bool | None = None,
     **overrides: Any,
 ) -> Run:
-    """Trains a tokenizer, then a prior over its tokens, evaluates both and writes the report.
+    """Trains a tokenizer, jointly with a prior where the recipe says so, then a prior over its tokens, evaluates both
+    and writes the report.
 
     Args:
         recipe_name: a recipe that comes with vqkit, such as digits, or a YAML file.
         data: SOURCE, in place of the recipe's.
         out: folder of the run, by default runs/RECIPE. An unfinished run of the same settings is resumed.
-        stages: some of tokenizer, tokens, prior, evaluation, report; by default all that the recipe has: tokens and
-            prior are only of a tokenizer with indices.
+        stages: some of tokenizer, joint, tokens, prior, evaluation, report; by default all that the recipe has: tokens
+            and prior are only of a tokenizer with indices, joint only of a recipe with that key.
         overwrite: make stages again that are done already, and all that follow from them.
         strict: stop at a sample that cannot be read, instead of leaving it out and counting it.
         bar: True for progress bars, False for silence; by default bars on a terminal and lines elsewhere.
@@ -75,7 +78,8 @@ def make(
     wanted = existing if stages is None else list(stages)
     for stage in wanted:
         if stage not in existing:
-            why = " in a run without a prior, whose model has no indices" if stage in STAGES else ""
+            without = "the key joint" if stage == "joint" else "a prior, whose model has no indices"
+            why = f" in a run without {without}" if stage in STAGES else ""
             raise ValueError(f"there is no stage {stage}{why}; name some of {', '.join(existing)}")
     refuse_taken(out, config, wanted, overwrite)
     refuse_gaps(out, config, wanted, overwrite)
@@ -112,7 +116,7 @@ def _fitting(parts: Recipe, strict: bool) -> tuple[dict[str, Dataset], Autoencod
         raise ValueError(f"the splits of {parts.data} differ ({signals[0]}, {signals[1]}); make them alike")
     tokenizer = parts.tokenizer(signals[0])
     _check_prior(parts, tokenizer)
-    for settings in (parts.training, parts.prior_training):
+    for settings in (parts.training, parts.prior_training, *([parts.joint.training] if parts.joint else [])):
         settings.resolve_device()
     return sets, tokenizer
 
@@ -121,6 +125,8 @@ def _check_prior(parts: Recipe, tokenizer: Autoencoder) -> None:
     """Raises ValueError unless the tokenizer has indices and the recipe a prior that fits them, or neither."""
     kinds = " and ".join(dict.fromkeys(type(bottleneck).__name__ for bottleneck in tokenizer.bottlenecks))
     if parts.prior is None:
+        if parts.joint is not None and not tokenizer.discrete:
+            raise ValueError(f"{kinds} has no indices whose rate could be trained; add --joint null")
         if tokenizer.discrete:
             raise ValueError(f"{kinds} has indices and the recipe no prior for them; add --prior TransformerPrior")
         return
@@ -136,3 +142,8 @@ def _check_prior(parts: Recipe, tokenizer: Autoencoder) -> None:
             f"channels, so that none has more than {_MOST_CODES:,}"
         )
     parts.prior(layout)
+    if parts.joint is not None:
+        codebooks = zip(layout.grids, layout.codebook_sizes, strict=True)
+        indices = tuple(torch.zeros(1, len(sizes), *grid, dtype=torch.int64) for grid, sizes in codebooks)
+        prior = joint_objective(parts, tokenizer).prior.model
+        prior.log_conditionals(indices, {"label": torch.zeros(1, dtype=torch.int64)})

@@ -17,7 +17,7 @@ from vqkit.pipeline.findings import report
 from vqkit.progress import Progress
 from vqkit.recipe import Recipe
 from vqkit.run import Run, evaluate_samples, tokenize
-from vqkit.training import PriorObjective, TokenizerObjective
+from vqkit.training import JointObjective, PriorObjective, TokenizerObjective
 from vqkit.training.states import last_state
 
 _INITIALISING = 64  # samples a batch of the stream that codebooks start from
@@ -46,9 +46,35 @@ def _train_tokenizer(inputs: StageInputs) -> None:
             tokenizer.initialise(lambda: shuffled(train_set, _INITIALISING, settings.seed))
         objective = TokenizerObjective(tokenizer)
         fit("tokenizer", objective, settings, inputs.run.folder, train_set, held_out, inputs.bar)
+    _calibrate(tokenizer, train_set)
+    checkpoint.save(tokenizer, inputs.run.folder / "tokenizer")
+
+
+def _calibrate(tokenizer: Autoencoder, train_set: Dataset) -> None:
     seen = max(_FEWEST_CALIBRATING, _CALIBRATING // train_set.signal.dims)
     tokenizer.calibrate(train_set.read(spread(len(train_set), seen)))
-    checkpoint.save(tokenizer, inputs.run.folder / "tokenizer")
+
+
+def _train_jointly(inputs: StageInputs) -> None:
+    from vqkit.training.fit import fit
+
+    assert inputs.parts.joint is not None  # else the run has no such stage
+    settings, sets, folder = inputs.parts.joint.training, inputs.sets, inputs.run.folder
+    tokenizer = checkpoint.load(folder / "tokenizer", Autoencoder)
+    torch.manual_seed(settings.seed)
+    objective = joint_objective(inputs.parts, tokenizer)
+    fit("joint", objective, settings, folder, sets["train"], sets["validation"], inputs.bar)
+    _calibrate(tokenizer, sets["train"])
+    checkpoint.save(tokenizer, folder / "joint")
+
+
+def joint_objective(parts: Recipe, tokenizer: Autoencoder) -> JointObjective:
+    """Of the tokenizer and a new prior. Raises ValueError where the recipe's parts do not fit."""
+    joint = parts.joint
+    assert joint is not None
+    make_prior = joint.prior or parts.prior
+    assert make_prior is not None  # else there are no tokens
+    return JointObjective(tokenizer, make_prior(tokenizer.layout()), joint.rate_weight, joint.temperature)
 
 
 def _write_tokens(inputs: StageInputs) -> None:
@@ -84,19 +110,25 @@ def _report(inputs: StageInputs) -> None:
 
 STAGES: dict[str, tuple[Callable[[StageInputs], None], str]] = {
     "tokenizer": (_train_tokenizer, "tokenizer"),
+    "joint": (_train_jointly, "joint"),
     "tokens": (_write_tokens, "tokens"),
     "prior": (_train_prior, "prior"),
     "evaluation": (_evaluate, "evaluation.json"),
     "report": (_report, "report/index.html"),
 }
 """In order: what makes each, and what in the folder says that it is done."""
-_OF_TOKENS = ("tokens", "prior")
+_KEYS = {"joint": "joint", "tokens": "prior", "prior": "prior"}  # of a recipe, without which there is no such stage
 
 
 def stages_of(config: str) -> list[str]:
     """Those of a run with this configuration: where there is no prior, nothing has indices to write or to learn."""
-    has_prior = yaml.safe_load(config).get("prior") is not None
-    return [stage for stage in STAGES if has_prior or stage not in _OF_TOKENS]
+    keys = yaml.safe_load(config)
+    return [stage for stage in STAGES if stage not in _KEYS or keys.get(_KEYS[stage]) is not None]
+
+
+def stage_of(key: str) -> str:
+    """The first stage that a key of a recipe changes."""
+    return {"joint": "joint", "prior": "prior", "prior_training": "prior"}.get(key.partition(".")[0], "tokenizer")
 
 
 def left(out: Path) -> list[str]:

@@ -6,6 +6,8 @@ from vqkit.priors.base import Walk as Walk
 from vqkit.priors.draw import AS_LEARNED as AS_LEARNED
 from vqkit.priors.draw import Choice as Choice
 from vqkit.priors.draw_then_discard import draw_then_discard as draw_then_discard
+from vqkit.priors.independent import IndependentPrior as IndependentPrior
+from vqkit.priors.learned_unigram import LearnedUnigramPrior as LearnedUnigramPrior
 from vqkit.priors.masked import MaskedTransformerPrior as MaskedTransformerPrior
 from vqkit.priors.next_scale import NextScalePrior as NextScalePrior
 from vqkit.priors.pixelcnn import PixelCNN as PixelCNN

@@ -63,6 +63,17 @@ class Prior(nn.Module, ABC):
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
         """Nats, one tensor a level, shaped like `indices`. Equals the sum over the walk."""
 
+    def log_conditionals(self, indices: Indices, side: Side, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Of every symbol k what `log_prob` is of the true one, log p(k | what is before it), in nats: a float32
+        [B, Q, K, *grid] a level, like a quantizer's `assignment`, -inf beyond a codebook's alphabet. It has a gradient.
+
+        Raises ValueError where one pass does not tell that.
+        """
+        raise ValueError(
+            f"a {type(self).__name__} does not tell in one pass what every symbol would cost; take a prior that does, "
+            "such as TransformerPrior, PixelCNN or LearnedUnigramPrior"
+        )
+
     @abstractmethod
     def walk(
         self,

@@ -14,7 +14,7 @@ from vqkit.signal import Indices, Layout, Side
 
 
 class IndependentPrior(Prior, ABC):
-    """p of each symbol by its codebook alone, on grids of any size. There is nothing that gradients could learn.
+    """p of each symbol by its codebook alone, on grids of any size.
 
     The buffers `alphabet_0`, ... [Q, K] of each level are 0 within each codebook's alphabet and -inf beyond it.
     """
@@ -35,7 +35,7 @@ class IndependentPrior(Prior, ABC):
         return [at_least_float32(self.get_buffer(f"alphabet_{level}")) for level in range(len(self.layout.grids))]
 
     def loss(self, indices: Indices, side: Side, context: Tensor | None = None) -> Tensor:
-        """Mean nats a token, without a gradient."""
+        """Mean nats a token."""
         return -torch.cat([nats.flatten() for nats in self.log_prob(indices, side, context)]).mean()
 
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
@@ -43,6 +43,13 @@ class IndependentPrior(Prior, ABC):
         by_codebook = (level.transpose(0, 1) for level in indices)
         pairs = zip(self.tables(), by_codebook, strict=True)
         return tuple(table.gather(1, level.flatten(1)).view(level.shape).transpose(0, 1) for table, level in pairs)
+
+    def log_conditionals(self, indices: Indices, side: Side, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        check_indices(indices, self.layout, any_grid=True)
+        return tuple(
+            table.view(1, *table.shape, *(1,) * (level.ndim - 2)).expand(len(level), -1, -1, *level.shape[2:])
+            for table, level in zip(self.tables(), indices, strict=True)
+        )
 
     def walk(
         self,

@@ -88,6 +88,12 @@ class Stack(Prior):
                 prior.log_prob((level,), side, told)[0] for level, prior, told in self._levels(indices, context)
             )
 
+    def log_conditionals(self, indices: Indices, side: Side, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        with torch.autocast(indices[0].device.type, enabled=False):
+            return tuple(
+                prior.log_conditionals((level,), side, told)[0] for level, prior, told in self._levels(indices, context)
+            )
+
     @torch.no_grad()
     def walk(
         self,

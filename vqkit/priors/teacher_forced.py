@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from vqkit.priors.conditional import ConditionalPrior
 from vqkit.priors.inputs import check_indices, unflatten
-from vqkit.priors.nats import log_p, mean_nats
+from vqkit.priors.nats import log_p, log_p_of_all, mean_nats
 from vqkit.signal import Indices, Side
 
 
@@ -41,3 +42,10 @@ class TeacherForcedPrior(ConditionalPrior, ABC):
         with torch.autocast(indices[0].device.type, enabled=False):
             classes = self.classes_of(side, len(indices[0]))
             return unflatten(log_p(self.conditionals(indices, classes, context, training=False)), layout)
+
+    def log_conditionals(self, indices: Indices, side: Side, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        check_indices(indices, self.layout, self.any_grid)
+        with torch.autocast(indices[0].device.type, enabled=False):
+            logits = [x for x, _ in self.conditionals(indices, self.classes_of(side, len(indices[0])), context, False)]
+        codebooks = iter(logits)
+        return tuple(log_p_of_all(islice(codebooks, level.shape[1]), level) for level in indices)

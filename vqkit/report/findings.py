@@ -33,8 +33,8 @@ class Findings(NamedTuple):
     "generation" to what was measured of samples. `originals` are uint8 [N, C, H, W], and `reconstructions` those of the
     same shape from so many levels, coarse to fine, the last from all of them. `indices` are of the originals; a model
     without tokens has none, and a layout without levels. `generation` is None where there is no prior to draw from.
-    `token_counts` has an int64 [Q, K] a level, of held-out tokens. `metrics` maps "tokenizer" and "prior" to the rows
-    of their logs, with a column `step`. `facts` are told as they are, such as hardware, seconds and versions.
+    `token_counts` has an int64 [Q, K] a level, of held-out tokens. `metrics` maps "tokenizer", "joint" and "prior" to
+    the rows of their logs, with a column `step`. `facts` are told as they are, such as hardware, seconds and versions.
     """
 
     title: str

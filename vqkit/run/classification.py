@@ -12,7 +12,7 @@ from torch import Tensor
 from vqkit.data import spread, sweep
 from vqkit.evaluation import classification_accuracy
 from vqkit.features import Labelled
-from vqkit.priors import UniformPrior, UnigramPrior
+from vqkit.priors import IndependentPrior
 from vqkit.progress import Progress
 from vqkit.run.run import EVALUATED, Run
 from vqkit.signal import Batch
@@ -78,7 +78,7 @@ def _require_classes(run: Run) -> None:
         )
     if run.tokenizer.discrete:
         prior = run.prior  # refuses a run without one
-        if isinstance(prior, (UniformPrior, UnigramPrior)) and not run.tokenizer.decoder.classes:
+        if isinstance(prior, IndependentPrior) and not run.tokenizer.decoder.classes:
             raise ValueError(
                 f"{type(prior).__name__} knows no classes, so its samples have none to be told by; train a prior that "
                 "does, such as TransformerPrior"

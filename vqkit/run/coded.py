@@ -7,8 +7,7 @@ from torch import Tensor
 from vqkit import codec
 from vqkit.autoencoders import Autoencoder
 from vqkit.data import Dataset, spread, sweep
-from vqkit.priors import Prior
-from vqkit.priors.independent import IndependentPrior
+from vqkit.priors import IndependentPrior, Prior
 from vqkit.run.coder import Coder, qualities
 from vqkit.signal import Indices
 

@@ -1,7 +1,9 @@
 """A run is a folder: what training makes, everything here reads.
 
-RUN/  config.yaml   tokenizer/  prior/  tokens/{train,validation}/  metrics-*.csv   evaluation.json
+RUN/  config.yaml   tokenizer/  joint/  tokens/{train,validation}/  prior/  metrics-*.csv   evaluation.json
       report/index.html   samples.png   checkpoints/ (while training lasts)   tensorboard/
+
+joint/ has what joint training made of the tokenizer, where the recipe has such a stage; it is then the run's.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from vqkit import checkpoint
@@ -68,7 +71,8 @@ class Run:
 
     def _made(self, part: Literal["tokenizer", "tokens", "prior"]) -> Path:
         """What a stage of training left. Raises ValueError where that stage is still to come."""
-        stages = ("tokenizer", "tokens", "prior")
+        joint = ["joint"] if yaml.safe_load(self.config).get("joint") else []
+        stages = ["tokenizer", *joint, "tokens", "prior"]
         if part != "tokenizer" and (self.folder / "tokenizer").is_dir():
             _ = self.tokenizer.quantizers  # refuses what has no indices, so that no command is named that cannot work
         missing = [stage for stage in stages[: stages.index(part) + 1] if not (self.folder / stage).is_dir()]
@@ -77,11 +81,12 @@ class Run:
                 f"{self.folder} has no {part} yet; run: vqkit train {self.folder / 'config.yaml'} --out {self.folder} "
                 f"--stages {','.join(missing)} (or leave --stages out, for all that is missing)"
             )
-        return self.folder / part
+        last = "joint" if part == "tokenizer" and (self.folder / "joint").is_dir() else part
+        return self.folder / last
 
     @cached_property
     def tokenizer(self) -> Autoencoder:
-        """The trained autoencoder, frozen."""
+        """The trained autoencoder, frozen: what joint training made of it, if that is done."""
         model = checkpoint.load(self._made("tokenizer"), Autoencoder).freeze().to(self.device)
         return model.to(memory_format=torch.channels_last) if len(model.signal.grid) == 2 else model  # type: ignore[call-overload]
 
@@ -267,7 +272,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, list[dict[str, float]]]:
         """What training logged, by stage; no rows of a stage that was not trained."""
-        return {stage: read_rows(self.folder / f"metrics-{stage}.csv") for stage in ("tokenizer", "prior")}
+        return {stage: read_rows(self.folder / f"metrics-{stage}.csv") for stage in ("tokenizer", "joint", "prior")}
 
     @property
     def results(self) -> dict[str, Path]:

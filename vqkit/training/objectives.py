@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqkit.autoencoders import Autoencoder
+from vqkit.autoencoders import Autoencoder, Output
 from vqkit.priors import Prior
 from vqkit.priors.inputs import device_of
 from vqkit.signal import Batch
@@ -43,13 +43,7 @@ class TokenizerObjective(Objective):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         output = self.model(batch)
-        logs = {"decoder_loss": output.decoder_loss.detach(), "latent_loss": output.latent_loss.detach()}
-        if output.mean_loss is not None:
-            logs["mean_loss"] = output.mean_loss.detach()
-        several = len(output.latents) > 1
-        for number, latent in enumerate(output.latents):
-            logs |= {f"{name}_{number}" if several else name: value for name, value in latent.stats.items()}
-        return output.loss, logs
+        return output.loss, logs_of(output)
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -66,6 +60,17 @@ class TokenizerObjective(Objective):
 
     def update(self) -> None:
         self.model.update()
+
+
+def logs_of(output: Output) -> dict[str, Tensor]:
+    """The parts of an autoencoder's loss, and what its bottlenecks tell, numbered where there are several levels."""
+    logs = {"decoder_loss": output.decoder_loss.detach(), "latent_loss": output.latent_loss.detach()}
+    if output.mean_loss is not None:
+        logs["mean_loss"] = output.mean_loss.detach()
+    several = len(output.latents) > 1
+    for number, latent in enumerate(output.latents):
+        logs |= {f"{name}_{number}" if several else name: value for name, value in latent.stats.items()}
+    return logs
 
 
 class PriorObjective(Objective):
