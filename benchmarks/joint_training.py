@@ -6,8 +6,8 @@ A tokenizer of 256 codes is trained, and then for as many steps again as a stage
 which is just more training, and with larger ones, under a transformer that learns along or a learned unigram. Beside
 it tokenizers of fewer codes, the other way to a lower rate, trained for as many steps in all. Afterwards each gets a
 transformer of its own, trained for equal steps. Of held-out pictures: MSE on [0, 1], and bits a picture under that
-prior and under the unigram. Writes benchmarks/results/joint_training.json; with --quick, nothing but the runs. RUNS
-keeps what is done, so that a stopped benchmark goes on.
+prior and under the unigram. Writes benchmarks/results/joint_training.json, row by row; with --quick, nothing but the
+runs. RUNS keeps what is done, so that a stopped benchmark goes on.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ from vqkit.training import JointObjective, Objective, PriorObjective, TokenizerO
 from vqkit.training.fit import fit
 
 RESULT = Path(__file__).parent / "results" / "joint_training.json"
-DIM, WIDTH, CODES, FEWER = 32, 16, 256, (64, 16)
-BATCH = 32
+DIM, WIDTH, BATCH = 32, 16, 32
 
 
 class Scale(NamedTuple):
@@ -63,7 +62,18 @@ class Way(NamedTuple):
 
 
 WHOLE, QUICK = Scale(1000, 600, 500, 8_000, 2_000), Scale(20, 10, 10, 256, 256)
-WAYS = [Way(), Way(0.3), Way(0.3, revival=False), Way(0.3, temperature=0.25), Way(0.3, "unigram"), Way(0.1), Way(1.0)]
+MODELS = [  # what matters most first, for those who stop it
+    (256, Way()),
+    (256, Way(0.3)),
+    (64, Way()),
+    (256, Way(0.3, revival=False)),
+    (256, Way(1.0)),
+    (256, Way(0.3, temperature=0.25)),
+    (256, Way(0.3, "unigram")),
+    (16, Way()),
+    (256, Way(0.1)),
+]
+"""How many codes, and how it goes on."""
 
 
 class Harness:
@@ -153,7 +163,7 @@ def main() -> None:
     torch.set_num_threads(1)
     harness = Harness(chosen.data, QUICK if chosen.quick else WHOLE, chosen.out or Path(tempfile.mkdtemp()))
     rows = []
-    for codes, way in [*((CODES, way) for way in WAYS), *((fewer, Way()) for fewer in FEWER)]:
+    for codes, way in MODELS:
         name = f"{codes}-" + "-".join(map(str, way))
         stored = harness.out / f"{name}.json"
         if not stored.exists():
@@ -163,9 +173,9 @@ def main() -> None:
             stored.write_text(json.dumps({**row, "processor_seconds": round(time.process_time() - start)}))
         rows.append(json.loads(stored.read_text()))
         print(rows[-1], flush=True)
-    if not chosen.quick:
-        result = {"machine": machine(), "scale": harness.scale._asdict(), "rows": rows}
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        if not chosen.quick:
+            result = {"machine": machine(), "scale": harness.scale._asdict(), "rows": rows}
+            RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

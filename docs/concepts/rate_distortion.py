@@ -61,6 +61,21 @@ def table() -> str:
     return markdown(["prior", "bits a picture", "VQ-VAE, dB", "PCA, dB", "AVIF, dB"], rows)
 
 
+def joint_training() -> str:
+    """Tokenizers that went on learning with the rate in the loss, or without, and those of fewer codes."""
+    rows = []
+    for row in stored(BENCHMARKS / "joint_training.json")["rows"]:
+        how = f"{row['codes']} codes"
+        if row["rate_weight"]:
+            how += f", rate weight {row['rate_weight']:g} under a {row['prior']}"
+            how += ", without revival" * (not row["revival"])
+            how += f", temperature {row['temperature']:g}" * (row["temperature"] != 1)
+        rows.append(
+            [how, f"{row['mse']:.5f}", *(f"{row[name]:.0f}" for name in ("bits", "unigram_bits", "perplexity"))]
+        )
+    return markdown(["tokenizer", "MSE", "bits", "under frequencies", "perplexity"], rows)
+
+
 def rate_distortion() -> None:
     """PSNR over bits: a linear code, four codecs, and one tokenizer under three priors."""
     figure, axes = plt.subplots(figsize=(8, 4.2))
@@ -79,3 +94,4 @@ def rate_distortion() -> None:
     axes.legend(loc="lower right", ncols=2)
     save(figure, "rate_distortion", dpi=150)
     fill("rate_distortion", table())
+    fill("rate_distortion", joint_training())

@@ -6,13 +6,23 @@ from itertools import pairwise
 
 import pytest
 from drawing import BENCHMARKS, HERE, stored
-from rate_distortion import Point, codec, pca, psnr_at, table, vq_vae
+from rate_distortion import Point, codec, joint_training, pca, psnr_at, table, vq_vae
 
 PAGE = (HERE / "rate_distortion.md").read_text()
 
 
 def test_the_table_is_what_is_stored() -> None:
-    assert table() in PAGE
+    assert table() in PAGE and joint_training() in PAGE
+
+
+def test_with_the_rate_in_the_loss_a_tokenizer_lies_above_the_line_between_two_codebooks() -> None:
+    rows = {(row["codes"], row["rate_weight"]): row for row in stored(BENCHMARKS / "joint_training.json")["rows"][:3]}
+    alone, joint, fewer = rows[256, 0.0], rows[256, 0.3], rows[64, 0.0]
+    assert joint["bits"] == pytest.approx(0.88 * alone["bits"], rel=0.005)
+    assert joint["mse"] == pytest.approx(1.014 * alone["mse"], rel=0.001)
+    assert alone["unigram_bits"] - joint["unigram_bits"] == pytest.approx(alone["bits"] - joint["bits"], abs=1)
+    line = [Point(row["bits"], row["psnr"]) for row in (fewer, alone)]
+    assert joint["psnr"] == pytest.approx(psnr_at(225, line), abs=0.005) and round(joint["bits"]) == 209
 
 
 def test_under_a_learned_prior_the_vq_vae_lies_above_pca_at_its_own_bits() -> None:
