@@ -334,7 +334,9 @@ def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_clas
         with pytest.raises(ValueError, match="leave guidance out"):
             sample(prior, layout, BATCH, side, choice=Choice(guidance=2.0))
         return
-    for known in [all_but(indices, t) for t in range(sum(layout.tokens))]:  # guidance may change the order of several
+    total = sum(layout.tokens)
+    for t in range(0, total, -(-total // 6)):
+        known = all_but(indices, t)  # guidance may change the order of several
         (told,), (none,) = steps(prior, indices, side, known), steps(prior, indices, {}, known)
         (guided,) = steps(prior, indices, side, known, guidance=2.5)
         assert torch.equal(guided.positions, told.positions) and torch.equal(guided.positions, none.positions)
