@@ -53,7 +53,8 @@ class Scale(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How the joint stage goes; `prior` is "transformer" or "unigram"."""
+    """How it goes on; `prior` is "transformer" or "unigram". `revival`: codes are revived as in the stage before, which
+    joint training by itself does not do."""
 
     rate_weight: float = 0.0
     prior: str = "transformer"
@@ -67,11 +68,12 @@ MODELS = [  # what matters most first, for those who stop it
     (256, Way(0.3)),
     (64, Way()),
     (256, Way(0.3, revival=False)),
-    (256, Way(1.0)),
-    (256, Way(0.3, temperature=0.25)),
-    (256, Way(0.3, "unigram")),
+    (256, Way(revival=False)),
+    (256, Way(1.0, revival=False)),
     (16, Way()),
-    (256, Way(0.1)),
+    (256, Way(0.3, temperature=0.25, revival=False)),
+    (256, Way(0.3, "unigram", revival=False)),
+    (256, Way(0.1, revival=False)),
 ]
 """How many codes, and how it goes on."""
 
@@ -109,14 +111,13 @@ class Harness:
 
     def further(self, model: Autoencoder, way: Way) -> None:
         """The joint stage, in place."""
-        if not way.revival:
-            for quantizer in model.quantizers:
-                quantizer.get_submodule("codebook").revival = 0.0
         objective: Objective = TokenizerObjective(model)
-        if way.rate_weight:
+        if way.rate_weight or not way.revival:
             torch.manual_seed(0)
             prior = LearnedUnigramPrior(model.layout()) if way.prior == "unigram" else transformer(model.layout())
             objective = JointObjective(model, prior, way.rate_weight, way.temperature)
+            if way.revival:
+                objective.update = model.update  # type: ignore[method-assign]  # neither prior has one
         self.train("joint", objective, self.scale.joint)
 
     def measured(self, model: Autoencoder) -> dict[str, float]:

@@ -32,7 +32,7 @@ _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false",
 @dataclass
 class Joint:
     """A stage in which the trained tokenizer goes on learning, now with the rate of its tokens in its loss, under a
-    prior that learns along; that of the run is trained afterwards.
+    prior that learns along; that of the run is trained afterwards. Codes that become rare are not revived in it.
 
     Args:
         prior: the one that learns along, null for one like the recipe's own. LearnedUnigramPrior is the cheapest.

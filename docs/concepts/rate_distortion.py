@@ -68,8 +68,8 @@ def joint_training() -> str:
         how = f"{row['codes']} codes"
         if row["rate_weight"]:
             how += f", rate weight {row['rate_weight']:g} under a {row['prior']}"
-            how += ", without revival" * (not row["revival"])
             how += f", temperature {row['temperature']:g}" * (row["temperature"] != 1)
+        how += ", without revival" * (not row["revival"])
         rows.append(
             [how, f"{row['mse']:.5f}", *(f"{row[name]:.0f}" for name in ("bits", "unigram_bits", "perplexity"))]
         )

@@ -149,11 +149,12 @@ def test_the_prior_learns_as_it_would_alone() -> None:
 
 def test_a_weight_of_zero_trains_the_tokenizer_as_alone(tmp_path: Path) -> None:
     settings = Training(max_steps=6, batch_size=16, precision="float32", device="cpu", gradient_clip=0.0)
-    joint, alone = objective(0.0), TokenizerObjective(tokenizer())
+    one, other = (tokenizer(EMAVectorQuantizer(4, SIZE, revival=0.0)) for _ in range(2))
+    joint, alone = JointObjective(one, transformer(one.layout()), 0.0, 1.0), TokenizerObjective(other)
     fit("joint", joint, settings, tmp_path / "joint", data(), data(), bar=False)
     fit("tokenizer", alone, settings, tmp_path / "alone", data(), data(), bar=False)
-    for one, other in zip(joint.tokenizer.model.parameters(), alone.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    for with_prior, without in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(with_prior, without, atol=1e-5, rtol=1e-4)
 
 
 def test_nets_may_be_in_half_precision(tmp_path: Path) -> None:
@@ -166,15 +167,15 @@ def test_nets_may_be_in_half_precision(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [LearnedUnigramPrior, transformer])
 def test_a_weight_lowers_what_tokens_cost(kind: Any, tmp_path: Path) -> None:
     settings = Training(
-        max_steps=60, batch_size=32, learning_rate=3e-3, weight_average=0.9, precision="float32", device="cpu"
+        max_steps=200, batch_size=32, learning_rate=3e-3, weight_average=0.9, precision="float32", device="cpu"
     )
     found = {}
-    for weight in (0.0, 4.0):
-        model = tokenizer(EMAVectorQuantizer(4, SIZE, revival=0.0))
+    for weight in (0.0, 1.0):
+        model = tokenizer()
         joint = JointObjective(model, kind(model.layout()), weight, 1.0)
         fit("joint", joint, settings, tmp_path / str(weight), data(), data(), bar=False)
         found[weight] = joint.validate([BATCH])
-    assert found[4.0]["nats_per_token"] < found[0.0]["nats_per_token"] - 0.2
+    assert found[1.0]["nats_per_token"] < found[0.0]["nats_per_token"] - 0.5
     assert set(found[0.0]) == {"mse", "nats_per_token"}
 
 
@@ -195,6 +196,20 @@ def test_updates_reach_both() -> None:
     joint(BATCH)[0].backward()
     joint.update()
     assert int(model.quantizers[0].get_submodule("codebook").updates) == int(prior.get_buffer("order.done")) == 1
+
+
+def test_codes_are_not_revived() -> None:
+    """Of one that wins nothing; training without the rate would re-draw it at once."""
+    for revives in (False, True):
+        model = tokenizer(EMAVectorQuantizer(4, SIZE, revival=0.9))
+        joint = JointObjective(model, transformer(model.layout()), 0.1, 1.0).train()
+        book = model.quantizers[0].get_submodule("codebook")
+        book.get_buffer("vectors")[3] = far = torch.full((4,), 1e3)
+        for _ in range(3):
+            joint(BATCH)
+            (joint.tokenizer if revives else joint).update()
+        assert torch.equal(book.get_buffer("vectors")[3], far) != revives
+        assert book.revival == 0.9
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from vqkit.autoencoders import Autoencoder
+from vqkit.bottlenecks.codebook import Codebook
 from vqkit.priors import Prior
 from vqkit.signal import Batch, Indices
 from vqkit.tokens import Tokens
@@ -23,6 +25,7 @@ class JointObjective(Objective):
     evidence lower bound under this prior.
 
     The prior learns from the tokens as they are: nothing of its loss reaches the tokenizer, nor of the rate the prior.
+    Codes that become rare are not revived meanwhile; moving averages of codes go on, by the tokens as they are.
 
     Raises ValueError where the weight is below 0 or the temperature not above it, and in training where the tokenizer
     has no indices, or the prior no `log_conditionals`.
@@ -59,8 +62,23 @@ class JointObjective(Objective):
         return self.tokenizer.validate(read) | self.prior.validate(tokens)
 
     def update(self) -> None:
-        self.tokenizer.update()
+        with _no_revival(self.tokenizer.model):
+            self.tokenizer.update()
         self.prior.update()
+
+
+@contextmanager
+def _no_revival(model: nn.Module) -> Iterator[None]:
+    """No code is re-drawn inside the block: that rare ones die is how the rate falls most."""
+    codebooks = [module for module in model.modules() if isinstance(module, Codebook)]
+    revivals = [codebook.revival for codebook in codebooks]
+    for codebook in codebooks:
+        codebook.revival = 0.0
+    try:
+        yield
+    finally:
+        for codebook, revival in zip(codebooks, revivals, strict=True):
+            codebook.revival = revival
 
 
 def cost(indices: Tensor, log_q: Tensor, log_p: Tensor, temperature: float) -> Tensor:
