@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from drawing import fill, markdown, picture_rows, save, store
+from drawing import BENCHMARKS, fill, markdown, picture_rows, save, store, stored
 from scenes import held_out, run
 from torch import Tensor
 
@@ -61,6 +61,18 @@ def table(measured: dict[str, dict[str, Any]]) -> str:
     return markdown(["layout", "level", "PSNR up to it, dB", "nominal bits", "unigram", "transformer"], rows)
 
 
+def photographs_table(measured: dict[str, Any]) -> str:
+    """What benchmarks/three_levels.py found, a row a split."""
+    rows = []
+    for split, name in (("train", "train"), ("validation", "held out")):
+        found = measured[split]
+        nats = [f"{of_level:.2f}" for of_level in found["nats_per_token_of_levels"]]
+        bits = [f"{found[key]:.2f}" for key in ("nll_bits_per_dim", "bits_per_dim_learned_prior")]
+        rows.append([name, *nats, f"{found['estimated_bits']:,.0f}", f"{found['mse']:.4f}", *bits])
+    sides = ["x".join(map(str, grid)) for grid in measured["train"]["grids"]]
+    return markdown(["photographs", *(f"nats a token, {side}" for side in sides), "bits", "MSE", "NLL", "-ELBO"], rows)
+
+
 def levels() -> None:
     """Held-out scenes, and what is left of them with each number of levels."""
     x = held_out(10)
@@ -74,3 +86,4 @@ def levels() -> None:
     measured = measure()
     store("levels", measured)
     fill("levels", table(measured))
+    fill("levels", photographs_table(stored(BENCHMARKS / "three_levels.json")))

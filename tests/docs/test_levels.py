@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from drawing import HERE, MEASURED, stored
-from levels import table
+from drawing import BENCHMARKS, HERE, MEASURED, stored
+from levels import photographs_table, table
 
 PAGE = (HERE / "levels.md").read_text()
 STORED = stored(MEASURED / "levels.json")
@@ -13,6 +13,16 @@ WITHOUT, WITH, SCALES = STORED["VQ-VAE-2"], STORED["VQ-VAE-2, level dropout"], S
 
 def test_the_table_is_what_is_stored() -> None:
     assert table(STORED) in PAGE
+
+
+def test_a_prior_over_photographs_knows_its_train_tokens_better_the_coarse_ones_most() -> None:
+    measured = stored(BENCHMARKS / "three_levels.json")
+    assert photographs_table(measured) in PAGE
+    train, held_out = measured["train"], measured["validation"]
+    assert held_out["mse"] == pytest.approx(1.085 * train["mse"], rel=0.01)
+    assert held_out["nats_per_token"] == pytest.approx(1.10 * train["nats_per_token"], rel=0.005)
+    pairs = zip(train["nats_per_token_of_levels"], held_out["nats_per_token_of_levels"], strict=True)
+    assert [round(100 * (ours / theirs - 1)) for theirs, ours in pairs] == [15, 18, 8]
 
 
 def test_level_dropout_makes_the_coarse_level_a_picture_and_costs_one_db_of_the_whole() -> None:
