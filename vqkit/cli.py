@@ -1,30 +1,15 @@
-"""The verbs, thin over `run` and `pipeline`. Nothing heavy is imported before a verb needs it.
-
-Exit status: 0, 1 for a fault of vqkit's own and where a file is damaged and what is left of it is done, 2 for a mistake
-in what it was given, 130 where Ctrl-C stopped it.
-"""
+"""The verbs, thin over `run` and `pipeline`. Nothing heavy is imported before a verb needs it."""
 
 from __future__ import annotations
 
-import errno
 import inspect
-import json
 import logging
-import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-
-class Told(NamedTuple):
-    """What a verb did: `facts` for machines, `text` (anything that rich can print) for people, and `damages`, sentences
-    about what could not be done since it is damaged."""
-
-    facts: Any
-    text: Any
-    damages: Sequence[str] = ()
+from vqkit.command import Told, call, status
 
 
 def tokenize(run: str, source: str, *, out: str, strict: bool = False) -> Told:
@@ -303,7 +288,7 @@ VERBS: dict[str, Callable[..., Told]] = {verb.__name__: verb for verb in _VERBS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The `vqkit` command."""
+    """The `vqkit` command; returns its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_overview())
@@ -314,87 +299,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     logging.basicConfig(format="vqkit: %(message)s")
-    try:
-        verb, rest = given[0], given[1:]
-        if verb not in VERBS:
-            raise ValueError(f"there is no verb {verb}; name one of {', '.join(VERBS)}")
-        told = train(rest) if verb == "train" else _call(VERBS[verb], rest)
-        _print(told, as_json="--json" in rest)
-        for damage in told.damages:
-            _complain(damage)
-        return 1 if told.damages else 0
-    except ValueError as error:
-        if os.environ.get("VQKIT_TRACEBACK"):  # to look into a mistake that is vqkit's own
-            raise
-        return _refuse(str(error))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _refuse(
-                f"the disk is full ({error.filename or 'while writing'}); free some space and run this again"
-            )
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            return _refuse(f"{error.filename}: {error.strerror}; name a file or folder that can be used")
-        raise
-    except KeyboardInterrupt as stop:
-        what = str(stop) or "the same command goes on from the last checkpoint"
-        print(f"vqkit: stopped; {what}", file=sys.stderr)
-        return 130
+    verb, rest = given[0], given[1:]
+    return status(lambda: _do(verb, rest), as_json="--json" in rest)
 
 
-def _refuse(sentence: str) -> int:
-    _complain(sentence)
-    return 2
-
-
-def _complain(sentence: str) -> None:
-    print(f"vqkit: {' '.join(sentence.split())}", file=sys.stderr)
+def _do(verb: str, arguments: Sequence[str]) -> Told:
+    if verb not in VERBS:
+        raise ValueError(f"there is no verb {verb}; name one of {', '.join(VERBS)}")
+    return train(arguments) if verb == "train" else call(VERBS[verb], arguments)
 
 
 def _overview() -> str:
     lines = ["usage: vqkit VERB ...", "", "Images into discrete tokens and back.", ""]
     lines += [f"  {name:<12} {(inspect.getdoc(verb) or '').splitlines()[0]}" for name, verb in VERBS.items()]
     return "\n".join([*lines, "", "vqkit VERB --help says more; start with: vqkit train digits"])
-
-
-def _call(verb: Callable[..., Told], arguments: Sequence[str]) -> Told:
-    """Runs a verb: its parser is made of its signature and docstring. What has no default is positional, and required
-    if keyword-only; `*files` takes one or more, and a bool is a flag."""
-    from docstring_parser import parse as parse_docstring
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    doc = parse_docstring(inspect.getdoc(verb) or "")
-    meaning = {parameter.arg_name: parameter.description for parameter in doc.params}
-    parameters = inspect.signature(verb).parameters
-    files = [name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
-    flags = [name for name, p in parameters.items() if p.default is False]
-    parser = ArgumentParser(exit_on_error=False, prog=f"vqkit {verb.__name__}", description=doc.description)
-    must = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    parser.add_function_arguments(verb, as_positional=True, as_group=False, skip={*files, *flags, *must})
-    for name in must:
-        parser.add_argument(f"--{name}", required=True, help=meaning[name])
-    for name in files:
-        parser.add_argument(name, nargs="+", help=meaning[name])
-    for name in flags:
-        parser.add_argument(f"--{name}", action="store_true", help=meaning[name])
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    if "n" in parameters:
-        arguments = [re.sub(r"^-n(?==|$)", "--n", argument) for argument in arguments]
-    try:
-        parsed = parser.parse_args(arguments)
-    except ArgumentError as error:
-        from vqkit.recipe import wrong_value
-
-        sentence = wrong_value(str(error)) or f"{error}; see vqkit {verb.__name__} --help"
-        raise ValueError(sentence) from None
-    leading = [parsed[name] for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    rest = [value for name in files for value in parsed[name]]
-    return verb(*leading, *rest, **{name: parsed[name] for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY})
-
-
-def _print(told: Told, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(told.facts, indent=1))
-        return
-    from rich.console import Console
-
-    Console(soft_wrap=isinstance(told.text, str), highlight=False).print(told.text)

@@ -96,7 +96,8 @@ def labels(side: Side, classes: int, batch: int, device: torch.device) -> Tensor
     label = side.get("label")
     if label is None:
         raise ValueError(
-            'this model is conditional on a label; give side={"label": int64 [B]}, or data whose samples have labels'
+            'this model is conditional on a label; give side={"label": int64 [B]} (--label), or data whose '
+            "samples have labels"
         )
     if label.shape != (batch,) or label.is_floating_point():
         raise ValueError(f"label is {label.dtype} {list(label.shape)}; give int64 labels of [{batch}]")

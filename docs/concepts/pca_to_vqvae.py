@@ -68,5 +68,4 @@ def pca_to_vqvae() -> None:
     save(picture_rows(rows), "pca_to_vqvae", dpi=105)
     store("pca_to_vqvae", measured)
     fill("pca_to_vqvae", scenes_table(measured))
-    if (path := BENCHMARKS / "families.json").exists():
-        fill("pca_to_vqvae", families_table(stored(path)))
+    fill("pca_to_vqvae", families_table(stored(BENCHMARKS / "families.json")))

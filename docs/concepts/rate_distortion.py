@@ -40,8 +40,7 @@ def vq_vae() -> dict[str, Point]:
 
 def families() -> dict[str, Point]:
     """The models of benchmarks/families.py on CIFAR-10 that have tokens, under learned priors; PCA has a curve."""
-    path = BENCHMARKS / "families.json"
-    cells = stored(path)["cifar10"] if path.exists() else {}
+    cells = stored(BENCHMARKS / "families.json")["cifar10"]
     coded = {name: cell for name, cell in cells.items() if cell["estimated_bits"] and "PCA" not in name}
     return {name: Point(cell["estimated_bits"], cell["psnr"]) for name, cell in coded.items()}
 

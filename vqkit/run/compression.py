@@ -16,7 +16,7 @@ from vqkit.data import named_files, told_apart
 from vqkit.priors import Prior, UniformPrior
 from vqkit.progress import Progress
 from vqkit.run.coder import UNKNOWN, Coder, qualities
-from vqkit.run.files import read_file
+from vqkit.run.files import label_of, read_file
 from vqkit.run.run import Run
 
 Known = Literal["uniform", "learned", "unigram"]
@@ -119,19 +119,6 @@ def _prior(run: Run, known: Known) -> Prior:
     if known == "uniform":
         return UniformPrior(run.layout).to(run.device)
     return run.prior if known == "learned" else run.unigram
-
-
-def label_of(run: Run, label: int | str | None) -> int | None:
-    """The number of a class by name or number. Raises ValueError where there is no such class, and where the decoder
-    must be told one."""
-    if label is not None:
-        labels = run.labels(1, label)
-        assert labels is not None  # a run without labels has refused it
-        return int(labels)
-    if run.tokenizer.decoder.classes:
-        names = ", ".join(run.tokenizer.signal.labels)
-        raise ValueError(f"this run's decoder is told a label; give the files' one as label, of {names}")
-    return None
 
 
 def _batches(

@@ -16,7 +16,8 @@ from vqkit.codec import MOST_PAYLOAD, Damage, Header
 from vqkit.data import named_files, told_apart
 from vqkit.progress import Progress
 from vqkit.run.coder import Coder, qualities
-from vqkit.run.compression import BARE, PRIORS, SUFFIX, Known, label_of, make_coder, prior_fingerprint
+from vqkit.run.compression import BARE, PRIORS, SUFFIX, Known, make_coder, prior_fingerprint
+from vqkit.run.files import label_of
 from vqkit.run.run import Run
 
 _SAID = 3  # of the damages of a file, how many are told one by one

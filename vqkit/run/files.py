@@ -67,13 +67,20 @@ def read_file(run: Run, file: str | os.PathLike[str]) -> Tensor:
 
 def _side(run: Run, n: int, label: int | str | None) -> Side:
     """What the decoder is told of `n` samples of one class."""
-    if not run.tokenizer.decoder.classes:
-        if label is not None:
-            raise ValueError("this run's decoder is told no label; leave label out")
-        return {}
-    if label is None:
+    if label is not None and not run.tokenizer.decoder.classes:
+        raise ValueError("this run's decoder is told no label; leave label out")
+    number = label_of(run, label)
+    return {} if number is None else {"label": torch.full((n,), number)}
+
+
+def label_of(run: Run, label: int | str | None) -> int | None:
+    """The number of a class by name or number. Raises ValueError where there is no such class, and where the decoder
+    must be told one."""
+    if label is not None:
+        labels = run.labels(1, label)
+        assert labels is not None  # a run without labels has refused it
+        return int(labels)
+    if run.tokenizer.decoder.classes:
         names = ", ".join(run.tokenizer.signal.labels)
         raise ValueError(f"this run's decoder is told a label; give the files' one as label, of {names}")
-    labels = run.labels(n, label)
-    assert labels is not None
-    return {"label": labels}
+    return None

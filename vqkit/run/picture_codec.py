@@ -13,7 +13,8 @@ from vqkit import codec
 from vqkit.codec import Damage
 from vqkit.evaluation import Coded
 from vqkit.run.coder import Coder, qualities
-from vqkit.run.compression import label_of, make_coder
+from vqkit.run.compression import make_coder
+from vqkit.run.files import label_of
 from vqkit.run.run import Run
 
 
