@@ -17,8 +17,8 @@ help: ## what there is to make
 demo: $(READY) ## train on digits: tokenizer, prior, samples, report in runs/digits
 	$(BIN)/vqkit train digits --out runs/digits --overwrite
 
-test: $(READY) ## run the tests
-	$(BIN)/pytest -q
+test: $(READY) ## run the tests, a process a core
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 check: $(READY) ## lint, format, types, and the floors of docs/architecture.md
 	$(BIN)/ruff check

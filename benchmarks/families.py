@@ -1,14 +1,14 @@
-"""From PCA to VQ-VAE-2: every kind of autoencoder in one harness, at equal steps and about equal parameters.
+"""From PCA to VQ-VAE-2: every kind of autoencoder in one harness, at equal steps.
 
     python benchmarks/families.py --fashion-mnist FOLDER --cifar10 FOLDER [--out RUNS] [--quick]
 
-Each is a run of its own, RUNS/DATA/MODEL, with its report. They differ in bottlenecks and levels alone: one network,
-one likelihood (a Gaussian of a learned scale, its mass put on the 256 levels), the same steps, and one prior over
-tokens. The table is of test pictures. MSE is on [0, 1]; `nominal` and `estimated` are bits a picture, the second under
-the learned prior; NLL, without the latent, and what follows, with it, are in bits a dimension: under the prior that the
-bottleneck was trained against, and under the learned one. There is no MS-SSIM of pictures below 176 pixels, so SSIM
-stands here. Rows of originals, reconstructions and samples go to RUNS/DATA-reconstructions.png and
-RUNS/DATA-samples.png.
+Each is a run of its own, RUNS/DATA/MODEL, with its report. They differ in bottlenecks and levels alone: nets of about
+as many parameters, one likelihood (a Gaussian of a learned scale, its mass put on the 256 levels), the same steps, and
+one prior over tokens, which is told the class. The table is of test pictures. MSE is on [0, 1]; `nominal` and
+`estimated` are bits a picture, the second under the learned prior; NLL, without the latent, and what follows, with it,
+are in bits a dimension: under the prior that the bottleneck was trained against, and under the learned one. There is no
+MS-SSIM of pictures below 176 pixels, so SSIM stands here. `parameters` are those of nets and codebooks; PCA has more.
+Rows of originals, reconstructions and samples go to RUNS/DATA-reconstructions.png and RUNS/DATA-samples.png.
 
 Writes benchmarks/results/families.json; with --quick, where everything is small, nothing but the runs.
 """
@@ -46,8 +46,14 @@ class Scale(NamedTuple):
 
 WHOLE, QUICK = Scale(3000, 500, None), Scale(40, 20, 600)
 DIM = 8  # numbers a position of the continuous latents, and as many in all has the PCA
-WIDTH, NARROW = 64, 40  # the second where there are two levels, for about as many parameters
-TWO_LEVELS = {"fashion-mnist": ([2, 1], (512, 16)), "cifar10": ([3, 2], (512, 512))}  # halvings, codebook sizes
+WIDTH = 64
+TWO_LEVELS = {  # nets that together have about as many parameters: narrower residual layers, one for two
+    "halvings": [2, 1],
+    "width": 60,
+    "residual_layers": 1,
+    "residual_width": 16,
+}
+SIZES = {"fashion-mnist": 16, "cifar10": 4}  # codebooks of the second level, on the finer grid
 STEP = {"fashion-mnist": 1.0, "cifar10": 1.2}  # of the quantized PCA, in units of normalised pixels
 SHOWN = 12  # pictures
 
@@ -58,13 +64,16 @@ def models(data: str, scale: Scale) -> dict[str, dict[str, Any]]:
     likelihood = part("DiscretizedDensity", density=gaussian)
     transformer = part("TransformerPrior", width=128, depth=4, heads=4)
     numbers = DIM * (PICTURES[data]["size"] // 4) ** 2
-    halvings, sizes = TWO_LEVELS[data]
+    levels = [codes(512, 16), codes(SIZES[data], 4)]
 
-    def net(bottleneck: Any, width: int = WIDTH, halvings: Any = 2) -> dict[str, Any]:
-        return part("Convolutional", bottleneck=bottleneck, likelihood=likelihood, width=width, halvings=halvings)
+    def net(bottleneck: Any, **changes: Any) -> dict[str, Any]:
+        common = {"likelihood": likelihood, "width": WIDTH, "halvings": 2}
+        return part("Convolutional", bottleneck=bottleneck, **{**common, **changes})
 
     def pca(bottleneck: Any) -> dict[str, Any]:
-        return part("PCA", bottleneck=bottleneck, likelihood=likelihood)
+        # Least squares is of its outputs as they are; nets learn to allow for it that the mean of what is clamped is another.
+        scored = part("Scored", objective=part("Gaussian"), likelihood=likelihood)
+        return part("PCA", bottleneck=bottleneck, likelihood=scored)
 
     scalar = part("UniformScalarQuantizer", dim=numbers, step=STEP[data], dead_zone=1.2)
     found = {
@@ -76,15 +85,15 @@ def models(data: str, scale: Scale) -> dict[str, dict[str, Any]]:
         "VQ-VAE": (net(codes(512)), transformer),
         "residual VQ": (net(part("ResidualQuantizer", quantizer=codes(512), depth=2)), transformer),
         "FSQ": (net(part("FiniteScalarQuantizer", levels=[8, 8, 8])), transformer),
-        "VQ-VAE-2": (net([codes(size) for size in sizes], NARROW, halvings), transformer),
+        "VQ-VAE-2": (net(levels, **TWO_LEVELS), transformer),
     }
     settings = {"training": training(scale.steps), "prior_training": training(scale.prior_steps, weight_decay=0.05)}
     return {name: {"tokenizer": tokenizer, "prior": prior, **settings} for name, (tokenizer, prior) in found.items()}
 
 
-def codes(size: int) -> dict[str, Any]:
+def codes(size: int, dim: int = 64) -> dict[str, Any]:
     # The learned scale weighs pixels ten times as much as 0.35 would, so the commitment has to keep up with it.
-    return part("EMAVectorQuantizer", dim=64, codebook_size=size, commitment_weight=2.5, revival=0.1)
+    return part("EMAVectorQuantizer", dim=dim, codebook_size=size, commitment_weight=2.5, revival=0.1)
 
 
 def smaller(data: str, source: str, pictures: int, out: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqkit import pipeline
+from vqkit.bottlenecks.codebook import Codebook
 from vqkit.run import Run
 
 COLUMNS = {  # of the table: what the evaluation of the test split calls it, and its decimals
@@ -39,8 +40,9 @@ def training(steps: int, batch_size: int = 64, **more: Any) -> dict[str, Any]:
 
 
 def measured(source: str, changes: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """A run from end to end: what evaluation says of the test split, its parameters without the prior, and seconds of
-    training with it. They stay in OUT.json, so that a stopped benchmark goes on with the run that it was at."""
+    """A run from end to end: what evaluation says of the test split, the parameters of the tokenizer and its codebooks,
+    and seconds of training, of the prior too. They stay in OUT.json, so that a stopped benchmark goes on with the run
+    that it was at."""
     stored = out.with_suffix(".json")  # a run does not say how long it took
     if not stored.exists():
         shutil.rmtree(out, ignore_errors=True)
@@ -51,7 +53,9 @@ def measured(source: str, changes: Mapping[str, Any], out: Path) -> dict[str, An
         run = pipeline.train("image", data=source, out=out, bar=False, **changes)
         found = run.evaluation["validation"]
         found = {name: found.get(name) for name, _ in COLUMNS.values()}
-        found |= {"parameters": sum(p.numel() for p in run.tokenizer.parameters()), "seconds": round(seconds, 1)}
+        codebooks = [module.vectors for module in run.tokenizer.modules() if isinstance(module, Codebook)]
+        learned = {*run.tokenizer.parameters(), *codebooks}  # by gradients or by moving averages
+        found |= {"parameters": sum(tensor.numel() for tensor in learned), "seconds": round(seconds, 1)}
         stored.write_text(json.dumps(found))
     cell: dict[str, Any] = json.loads(stored.read_text())
     return cell

@@ -1,6 +1,6 @@
 """The runs on drawn scenes that the pages of pictures show: one network, and what stands between its halves differs.
 
-`run(NAME)` trains one, or opens it where it was trained: runs/concepts/NAME, at most 90 s each on one core.
+`run(NAME)` trains one, or opens it where it was trained: runs/concepts/NAME, some five minutes each on one core.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from vqkit import pipeline
 from vqkit.data import spread
 from vqkit.run import Run
 
-SOURCE = "shapes:size=32,count=3000"
+SOURCE = "shapes:size=32,count=20000"
 RUNS = Path("runs/concepts")
 DIM = 4  # numbers a position of the continuous latents, on a grid of 8x8
 WIDTH, NARROW = 32, 20  # the second where there are several levels, for about as many parameters
-TRAINING = {"max_steps": 800, "batch_size": 32, "learning_rate": 2e-3, "weight_average": 0.99}
-PRIOR_TRAINING = {**TRAINING, "max_steps": 400, "weight_decay": 0.05}
+TRAINING = {"max_steps": 4000, "batch_size": 32, "learning_rate": 2e-3}
+PRIOR_TRAINING = {**TRAINING, "max_steps": 4000, "weight_decay": 0.05}
 
 
 def part(class_path: str, **init_args: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def run(name: str) -> Run:
     out = RUNS / name.lower().replace(", ", "-").replace(" ", "-")
     tokenizer = TOKENIZERS[name]
     tokenizer = {**tokenizer, "init_args": {**tokenizer["init_args"], "likelihood": part("Gaussian", scale=0.1)}}
-    prior = None if name in CONTINUOUS else part("TransformerPrior", width=64, depth=3, heads=4)
+    prior = None if name in CONTINUOUS else part("TransformerPrior", width=128, depth=4, heads=4)
     if not (out / "report" / "index.html").exists():
         changes = {"modality.init_args": {"size": 32}, "tokenizer": tokenizer, "prior": prior}
         pipeline.train(
