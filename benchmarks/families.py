@@ -71,7 +71,7 @@ def models(data: str, scale: Scale) -> dict[str, dict[str, Any]]:
         return part("Convolutional", bottleneck=bottleneck, **{**common, **changes})
 
     def pca(bottleneck: Any) -> dict[str, Any]:
-        # Least squares is of its outputs as they are; nets learn to allow for it that the mean of what is clamped is another.
+        # The outputs are of least squared error as they are; nets learn to allow for what clamping does to the mean.
         scored = part("Scored", objective=part("Gaussian"), likelihood=likelihood)
         return part("PCA", bottleneck=bottleneck, likelihood=scored)
 

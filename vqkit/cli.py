@@ -90,7 +90,8 @@ def reconstruct(run: str, *files: str, out: str, levels: int | None = None, labe
         files: what to reconstruct; of a folder, all pictures in it. They keep their own size, also a large one, if the
             tokenizer is convolutional; one that knows a single size, such as PCA, has them fitted to it.
         out: folder for the reconstructions, each under its own file's name and, where names clash, its folder's.
-        levels: decode so many levels alone, the coarsest ones, of a model of several; by default all.
+        levels: decode so many levels alone, the coarsest ones, with zeros for the others, of a model of several that
+            was trained with level_dropout or has residual scales. By default all.
         label: class of all the files, by name or number; only of a run whose decoder must be told one.
     """
     from vqkit.run import Run, reconstruct_files

@@ -24,7 +24,7 @@ from vqkit.bottlenecks import (
     LookupFreeQuantizer,
     UniformScalarQuantizer,
 )
-from vqkit.likelihoods import Gaussian
+from vqkit.likelihoods import ContinuousBernoulli, DiscretizedDensity, Gaussian, LogisticMixture, Scored
 from vqkit.priors import UnigramPrior
 from vqkit.signal import Batch, Signal
 
@@ -264,6 +264,13 @@ def test_as_many_samples_as_components_are_enough() -> None:
 def test_a_covariance_beyond_memory_is_refused_before_it_is_made() -> None:
     with pytest.raises(ValueError, match="49,152 dimensions takes a covariance of 18 GiB; make samples smaller"):
         principal_components([torch.zeros(1, 49_152)], 1)
+
+
+@pytest.mark.parametrize("density", [ContinuousBernoulli(), LogisticMixture(2)])
+def test_what_reads_no_x_hat_off_the_decoder_is_refused(density: ContinuousBernoulli | LogisticMixture) -> None:
+    likelihood = DiscretizedDensity(density) if isinstance(density, ContinuousBernoulli) else Scored(density, density)
+    with pytest.raises(ValueError, match=r"puts out x_hat and \w+ takes it for .*; use likelihoods\.Gaussian"):
+        PCA(Identity(5), likelihood)
 
 
 def test_a_bottleneck_of_another_width_than_its_inputs_is_refused() -> None:

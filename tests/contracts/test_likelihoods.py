@@ -295,6 +295,23 @@ def test_a_mass_refuses_floats(member: Mass) -> None:
         member.nll(given, data(BYTES, 1).float(), BYTES)
 
 
+@pytest.mark.parametrize(("member", "signal"), MASSES.values(), ids=MASSES)
+def test_a_mass_refuses_to_score_integers_that_are_no_levels(member: Mass, signal: Signal) -> None:
+    given, x = parameters(member, signal), data(signal).int()
+    for beyond in (int(signal.low) - 1, int(signal.high) + 1):
+        x[0, 0].view(-1)[0] = beyond
+        with pytest.raises(ValueError, match=rf"{beyond}.* levels from {int(signal.low)} on; give it"):
+            member.nll(given, x, signal)
+
+
+@pytest.mark.parametrize("value", [-3.0, 7.0])
+def test_a_continuous_bernoulli_refuses_what_is_beyond_its_interval(value: float) -> None:
+    x = data(FLOATS, 1)
+    x[0, 0].view(-1)[0] = value * FLOATS.high
+    with pytest.raises(ValueError, match="has a density from"):
+        ContinuousBernoulli().nll(torch.zeros_like(x), x, FLOATS)
+
+
 def test_a_bernoulli_refuses_greys() -> None:
     for refused in (
         lambda: Bernoulli().outputs(BYTES),

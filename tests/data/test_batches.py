@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 
 import numpy as np
 import pytest
 
-from vqkit.data import Dataset, Records, shuffled, spread, sweep
+from vqkit.data import Dataset, Records, mixed, shuffled, spread, sweep
 from vqkit.modality import Cell, Image
 
 
@@ -66,6 +66,13 @@ def test_spread(n: int, most: int) -> None:
     assert len(rows) == min(n, most) and set(rows) <= set(range(n))
     steps = {int(step) for step in np.diff([*rows, n])} if rows else {1}
     assert min(steps) >= 1 and max(steps) - min(steps) <= 1
+
+
+def test_mixed_rows_are_the_same_rows_and_seldom_beside_their_neighbours() -> None:
+    rows = list(range(100, 400, 3))
+    order = mixed(rows)
+    assert sorted(order) == rows and order == mixed(rows)
+    assert sum(abs(a - b) == 3 for a, b in pairwise(order)) < 10
 
 
 def test_spread_needs_one() -> None:

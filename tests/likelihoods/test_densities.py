@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vqkit import recipe
-from vqkit.likelihoods import L1, DiscretizedDensity, Gaussian, Laplace, LearnedScale
+from vqkit.likelihoods import L1, DiscretizedDensity, Gaussian, Laplace, LearnedScale, Scored
 from vqkit.signal import Signal
 
 BYTES = Signal(2, (1, 3), 0.0, 255.0, 256)
@@ -50,6 +50,7 @@ def test_a_learned_scale_of_other_channels_is_refused() -> None:
     for call in (
         lambda: Gaussian(LearnedScale(3)).loss(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), SERIES._replace(channels=1)),
         lambda: DiscretizedDensity(Gaussian(LearnedScale(3))).sample(torch.zeros(1, 2, 1, 3), BYTES),
+        lambda: Scored(L1(), Gaussian(LearnedScale(3))).outputs(SERIES._replace(channels=2)),  # before any training
     ):
         with pytest.raises(ValueError, match=r"this LearnedScale has 3 channels and the data [12]; give it as many"):
             call()

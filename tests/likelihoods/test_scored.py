@@ -9,7 +9,9 @@ from vqkit.autoencoders import ClassConditionalDecoder, Convolutional
 from vqkit.bottlenecks import GaussianBottleneck
 from vqkit.likelihoods import (
     L1,
+    Bernoulli,
     Categorical,
+    ContinuousBernoulli,
     DiscretizedDensity,
     Gaussian,
     Laplace,
@@ -76,8 +78,38 @@ def test_an_autoencoder_is_calibrated_and_nothing_but_the_scale_moves(label_dim:
     assert all(torch.allclose(value, again[name], atol=1e-4) for name, value in model.state_dict().items())
 
 
-def test_what_wants_other_outputs_cannot_score() -> None:
+def test_a_scale_for_scoring_alone_takes_no_gradient_and_can_be_calibrated_all_the_same() -> None:
+    scale = LearnedScale()
+    scored, zero = Scored(Gaussian(), Gaussian(scale)), torch.zeros(1, 2, 200)
+    assert not any(parameter.requires_grad for parameter in scored.parameters())
+    before = scale.log_scale.clone()
+    scored.calibrate(zero, torch.rand(1, 2, 200), SERIES)
+    assert not torch.equal(scale.log_scale, before) and not scale.log_scale.requires_grad
+
+
+def test_a_scale_that_the_objective_shares_goes_on_learning() -> None:
+    density = Gaussian(LearnedScale())
+    scored = Scored(density, DiscretizedDensity(density))
+    assert all(parameter.requires_grad for parameter in scored.parameters())
+    scored.calibrate(torch.zeros(2, 3, 8, 8), pictures(2), BYTES)
+    assert all(parameter.requires_grad for parameter in scored.parameters())
+
+
+def test_what_reads_the_outputs_otherwise_cannot_score() -> None:
     assert Scored(Gaussian(), DiscretizedDensity(Laplace())).outputs(BYTES) == 3
-    for likelihood in (Categorical(), LogisticMixture(2)):
-        with pytest.raises(ValueError, match=r"Gaussian wants 3 outputs .* score by a likelihood of as many"):
-            Scored(Gaussian(), likelihood).outputs(BYTES)
+    greys = ContinuousBernoulli()
+    assert Scored(greys, DiscretizedDensity(greys)).outputs(BYTES) == 3
+    for objective, likelihood in (
+        (Gaussian(), Categorical()),
+        (Gaussian(), DiscretizedDensity(greys)),
+        (L1(), Bernoulli()),
+        (greys, DiscretizedDensity(Gaussian())),
+        (Gaussian(), LogisticMixture(2)),
+    ):
+        with pytest.raises(ValueError, match=r"takes the decoder's outputs for .* score by a likelihood that reads"):
+            Scored(objective, likelihood)
+
+
+def test_what_wants_other_numbers_of_outputs_cannot_score() -> None:
+    with pytest.raises(ValueError, match=r"wants 40 outputs .* LogisticMixture 20; score by one of as many"):
+        Scored(LogisticMixture(4), LogisticMixture(2)).outputs(BYTES)

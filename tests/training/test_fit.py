@@ -25,7 +25,7 @@ from vqkit.bottlenecks import (
     VectorQuantizer,
 )
 from vqkit.data import Dataset, Readable, open_source, shuffled
-from vqkit.likelihoods import Gaussian
+from vqkit.likelihoods import DiscretizedDensity, Gaussian, LearnedScale, Scored
 from vqkit.modality import Image
 from vqkit.priors import TransformerPrior
 from vqkit.signal import Layout
@@ -45,7 +45,8 @@ def data() -> Dataset:
 
 def model(signal: Any, kind: Kind = EMAVectorQuantizer) -> Autoencoder:
     torch.manual_seed(0)
-    made = Convolutional(kind(4, 16), Gaussian(), width=8, halvings=1, residual_layers=1, residual_width=4)(signal)
+    likelihood = Scored(Gaussian(), DiscretizedDensity(Gaussian(LearnedScale())))  # as in most recipes
+    made = Convolutional(kind(4, 16), likelihood, width=8, halvings=1, residual_layers=1, residual_width=4)(signal)
     made.initialise(lambda: shuffled(data(), 32, 0))
     return made
 

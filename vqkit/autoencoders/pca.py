@@ -14,7 +14,7 @@ from vqkit.autoencoders.autoencoder import Autoencoder
 from vqkit.autoencoders.decoder import FeedForwardDecoder
 from vqkit.autoencoders.level import ProjectedLevel
 from vqkit.bottlenecks import Bottleneck
-from vqkit.likelihoods import DiscretizedDensity, Gaussian, Scored
+from vqkit.likelihoods import LOCATIONS, DiscretizedDensity, Gaussian, Scored
 from vqkit.nn import Flatten, LinearDecoder
 from vqkit.signal import Batch, Signal
 
@@ -30,7 +30,9 @@ class PCA(Architecture):
 
     Args:
         bottleneck: what stands between encoder and decoder; its dim is the number of components.
-        likelihood: p(x | parameters) of the decoder, which puts out the mean of a Gaussian.
+        likelihood: p(x | parameters) of the decoder, which puts out x_hat. A `DiscretizedDensity` alone reads the mean
+            of clamped values off it, which no longer has the least squared error; one that is `Scored` beside a
+            Gaussian leaves it as it is.
     """
 
     def __init__(self, bottleneck: Bottleneck, likelihood: Gaussian | DiscretizedDensity | Scored) -> None:
@@ -38,6 +40,11 @@ class PCA(Architecture):
             raise ValueError(
                 f"{type(bottleneck).__name__} takes more than one number a dimension and PCA has one; use Identity, or "
                 "a quantizer such as UniformScalarQuantizer"
+            )
+        if likelihood.meaning != LOCATIONS:
+            raise ValueError(
+                f"a PCA's decoder puts out x_hat and {type(likelihood).__name__} takes it for {likelihood.meaning}; "
+                "use likelihoods.Gaussian, or Scored with one"
             )
         self.bottleneck, self.likelihood = bottleneck, likelihood
 

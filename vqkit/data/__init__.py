@@ -1,6 +1,7 @@
 """A source -> batches; knows no model."""
 
 from vqkit.data.batches import Readable as Readable
+from vqkit.data.batches import mixed as mixed
 from vqkit.data.batches import shuffled as shuffled
 from vqkit.data.batches import spread as spread
 from vqkit.data.batches import sweep as sweep

@@ -72,6 +72,11 @@ def spread(n: int, most: int) -> list[int]:
     return [row * n // count for row in range(count)]
 
 
+def mixed(rows: Sequence[int]) -> list[int]:
+    """The same rows in a fixed order that has nothing to do with theirs."""
+    return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+
+
 def _read(data: Readable[T], rows: Iterable[Sequence[int]]) -> Iterator[T]:
     """The batches of these rows, read ahead where a `Dataset` has to decode them."""
     batches = map(data.read, rows)

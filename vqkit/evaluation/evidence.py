@@ -27,7 +27,11 @@ class Evidence:
     -log p(indices).
 
     A decoder that uses z pays for a wrong one: -log p(x | z of another sample) + log p(x | z), where the other is the
-    neighbour in the batch. It is about 0 where z is ignored, however much z holds.
+    neighbour in the batch. It is about 0 where z is ignored, however much z holds; where neighbours are alike, as in
+    data sorted by class, it is too small.
+
+    A learned prior is asked for p(indices | label) where it knows classes, so that this bound is of p(x | label): as
+    -log p it is below that of p(x), at most by the log of their number.
     """
 
     def __init__(self, tokenizer: Autoencoder) -> None:

@@ -74,7 +74,10 @@ MEASURES: dict[str, Measure] = {
         "What z costs under N(0, I), or with all codes alike.",
     ),
     "kl_nats_learned_prior": Measure(
-        "KL, learned prior", "nats a sample", 2, "What z costs under the prior that was learned over its indices."
+        "KL, learned prior",
+        "nats a sample",
+        2,
+        "What z costs under the prior that was learned over its indices, given the label where it knows classes.",
     ),
     "elbo_nats_training_prior": Measure(
         "ELBO, training prior", "nats a sample", 2, "At most log p(x): minus the sum of NLL and KL; more is better."

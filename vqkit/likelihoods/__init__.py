@@ -1,5 +1,6 @@
 """p(x | parameters), and distortions that are no likelihoods."""
 
+from vqkit.likelihoods.base import LOCATIONS as LOCATIONS
 from vqkit.likelihoods.base import Distortion as Distortion
 from vqkit.likelihoods.base import Likelihood as Likelihood
 from vqkit.likelihoods.base import Reconstruction as Reconstruction

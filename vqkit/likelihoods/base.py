@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vqkit.signal import Signal
 
+LOCATIONS = "locations"
+
 
 class Reconstruction(nn.Module, ABC):
     """What a decoder net's outputs are trained by, and how x_hat is read off them.
@@ -16,6 +18,11 @@ class Reconstruction(nn.Module, ABC):
     Everything is per element: x is [B, C, *grid] in native values, parameters [B, outputs(signal), *grid]. Parameters
     in half precision are computed with in float32.
     """
+
+    @property
+    @abstractmethod
+    def meaning(self) -> str:
+        """What the parameters are, in a word or two; LOCATIONS are x_hat itself, in the normalised range [-1, 1]."""
 
     @abstractmethod
     def outputs(self, signal: Signal) -> int:
@@ -58,6 +65,7 @@ class Likelihood(Reconstruction):
         learned = list(self.parameters())
         if not learned:
             return
+        frozen = [parameter for parameter in learned if not parameter.requires_grad]  # `Scored` says why
         optimizer = torch.optim.LBFGS(learned, max_iter=50, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
@@ -66,13 +74,20 @@ class Likelihood(Reconstruction):
             nll.backward()
             return nll
 
-        with torch.enable_grad():
-            optimizer.step(closure)
+        self.requires_grad_(True)
+        try:
+            with torch.enable_grad():
+                optimizer.step(closure)
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
 
 
 class Distortion(Reconstruction):
     """A distance between x and x_hat that is the logarithm of no distribution over x: it trains and reconstructs, and
-    refuses to score and to sample. The parameters are x_hat in the normalised range [-1, 1]."""
+    refuses to score and to sample."""
+
+    meaning = LOCATIONS
 
     def outputs(self, signal: Signal) -> int:
         return signal.channels

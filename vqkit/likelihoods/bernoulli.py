@@ -14,6 +14,8 @@ class Bernoulli(Mass):
     """p(x = high) = sigmoid(parameters), for data of two levels, values independent given z. Greys are refused, as a
     Bernoulli's cross-entropy with a grey is the logarithm of no distribution (`ContinuousBernoulli` says more)."""
 
+    meaning = "log-odds"
+
     def levels(self, signal: Signal) -> int:
         levels = super().levels(signal)
         if levels != 2:

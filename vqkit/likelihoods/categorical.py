@@ -13,6 +13,8 @@ from vqkit.signal import Signal
 class Categorical(Mass):
     """p(x = level) = softmax over `signal.levels` logits for each value, channels independent given z."""
 
+    meaning = "logits of the levels"
+
     def outputs(self, signal: Signal) -> int:
         return signal.channels * self.levels(signal)
 

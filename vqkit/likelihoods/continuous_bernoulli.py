@@ -19,11 +19,20 @@ class ContinuousBernoulli(Density):
     Z'/Z: to say 0.98 it must be 50.
     """
 
+    meaning = "log-odds"
     log_normaliser = math.log(2)  # u is half as wide as the normalised range
 
     def loss(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
         eta = parameters.float()
         return log_z(eta) - eta * (signal.normalise(x) + 1) / 2
+
+    def nll(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
+        if x.numel() and not signal.low <= float(x.min()) <= float(x.max()) <= signal.high:
+            raise ValueError(
+                f"the data are from {float(x.min()):g} to {float(x.max()):g} and a ContinuousBernoulli has a density "
+                f"from {signal.low:g} to {signal.high:g} alone; scale them, or use likelihoods.Gaussian"
+            )
+        return super().nll(parameters, x, signal)
 
     def log_interval(self, parameters: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         eta = parameters.float()

@@ -25,6 +25,10 @@ class DiscretizedDensity(Mass):
         super().__init__()
         self.density = density
 
+    @property
+    def meaning(self) -> str:
+        return self.density.meaning
+
     def outputs(self, signal: Signal) -> int:
         self.levels(signal)
         return self.density.outputs(signal)

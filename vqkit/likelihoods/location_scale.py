@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vqkit.likelihoods.base import native
+from vqkit.likelihoods.base import LOCATIONS, native
 from vqkit.likelihoods.density import Density
 from vqkit.likelihoods.levels import censored_mean
 from vqkit.signal import Signal
@@ -51,6 +51,8 @@ class LocationScale(Density):
     """x = location + scale t in the normalised range [-1, 1], where the parameters are the location and t has a fixed
     density exp(-energy(t)) / Z."""
 
+    meaning = LOCATIONS
+
     def __init__(self, scale: float | LearnedScale) -> None:
         super().__init__()
         if not isinstance(scale, LearnedScale) and not 0 < scale < math.inf:
@@ -78,15 +80,22 @@ class LocationScale(Density):
     def draw(self, shape: Sequence[int], device: torch.device, generator: torch.Generator | None) -> Tensor:
         """t, float32."""
 
+    def outputs(self, signal: Signal) -> int:
+        self._scale_of(signal.channels, len(signal.grid))
+        return super().outputs(signal)
+
     def _scale(self, parameters: Tensor) -> float | Tensor:
+        return self._scale_of(parameters.shape[1], parameters.ndim - 2)
+
+    def _scale_of(self, channels: int, dims: int) -> float | Tensor:
         if not isinstance(self.scale, LearnedScale):
             return self.scale
-        if self.scale.channels not in (1, parameters.shape[1]):
+        if self.scale.channels not in (1, channels):
             raise ValueError(
-                f"this LearnedScale has {self.scale.channels} channels and the data {parameters.shape[1]}; give it as "
-                "many as the data, or 1 that they share"
+                f"this LearnedScale has {self.scale.channels} channels and the data {channels}; give it as many as the "
+                "data, or 1 that they share"
             )
-        return self.scale(parameters.ndim - 2)  # type: ignore[no-any-return]
+        return self.scale(dims)  # type: ignore[no-any-return]
 
     def loss(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
         scale = self._scale(parameters)

@@ -41,6 +41,8 @@ class LogisticMixture(Mass):
     whole position. No table over levels is ever made, so it costs the same for 256 levels and for 65,536.
     """
 
+    meaning = "weights, means and scales of logistics"
+
     def __init__(self, components: int = 10) -> None:
         super().__init__()
         if components < 1:

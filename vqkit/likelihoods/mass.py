@@ -26,9 +26,19 @@ class Mass(Likelihood):
         """log p(level | parameters) in nats; int64 levels count from 0 at `signal.low`. Both [B, C, *grid]."""
 
     def nll(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
-        if x.is_floating_point():
-            raise ValueError(f"a {type(self).__name__} cannot score floats; give it the native integers")
-        return -self.log_mass(parameters, x.long() - int(signal.low), signal)
+        level, levels = self._level(x, signal), self.levels(signal)
+        if level.numel() and not 0 <= int(level.min()) <= int(level.max()) < levels:
+            raise ValueError(
+                f"the data are from {int(x.min())} to {int(x.max())}, and the signal has {levels} levels from "
+                f"{int(signal.low)} on; give it data in its range"
+            )
+        return -self.log_mass(parameters, level, signal)
 
     def loss(self, parameters: Tensor, x: Tensor, signal: Signal) -> Tensor:
-        return self.nll(parameters, x, signal)
+        """-log p, without a look at the range, for which a GPU would have to be waited for."""
+        return -self.log_mass(parameters, self._level(x, signal), signal)
+
+    def _level(self, x: Tensor, signal: Signal) -> Tensor:
+        if x.is_floating_point():
+            raise ValueError(f"a {type(self).__name__} cannot score floats; give it the native integers")
+        return x.long() - int(signal.low)

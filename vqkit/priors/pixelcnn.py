@@ -12,7 +12,7 @@ from vqkit.signal import Layout
 
 class PixelCNN(RasterPrior):
     """Each symbol given all before it, by gated convolutions in a stack an axis, so that all that comes before is seen
-    up to a distance of about depth x (kernel_size - 1) / 2 positions (van den Oord et al. 2016,
+    up to a distance of some 1 + depth x (kernel_size - 1) / 2 positions (van den Oord et al. 2016,
     https://arxiv.org/abs/1606.05328; `nn.causal` says how). With attention between them it is a PixelSNAIL, which sees
     all of it (Chen et al. 2017, https://arxiv.org/abs/1712.09763). Without attention the grid may be any of as many
     dimensions.

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vqkit import checkpoint
 from vqkit.autoencoders import Autoencoder, reconstruct_any
-from vqkit.data import Dataset, Source, open_source, spread, sweep
+from vqkit.data import Dataset, Source, mixed, open_source, spread, sweep
 from vqkit.evaluation import evaluate
 from vqkit.memory import keep_freed_memory
 from vqkit.priors import AS_LEARNED, Choice, Prior, UnigramPrior
@@ -239,7 +239,7 @@ class Run:
         results: dict[str, Any] = {}
         for split in SPLITS:
             data = self.dataset(split, opened)
-            rows = spread(len(data), samples)
+            rows = mixed(spread(len(data), samples))  # `Evidence` swaps neighbours, and sources may be sorted by class
             with Progress(f"evaluation of {split}", len(rows), "sample", bar) as progress:
                 batches = _counted(sweep(data, _BATCH, rows), progress)
                 results[split] = evaluate(self.tokenizer, prior, unigram, batches)
