@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -15,16 +16,17 @@ import pytest
 import torch
 from PIL import Image as pillow
 
-from vqkit import codec, recipe
+from vqkit import checkpoint, codec, recipe
 from vqkit.autoencoders import Architecture, Convolutional, MultiscaleResidual, reconstruct_any
 from vqkit.bottlenecks import EMAVectorQuantizer, FiniteScalarQuantizer, ProductQuantizer, ResidualQuantizer
 from vqkit.cli import main
 from vqkit.likelihoods import Gaussian
-from vqkit.priors import UniformPrior
+from vqkit.priors import PixelCNN, UniformPrior
 from vqkit.run import Run, compress_files, decompress_files
 from vqkit.run.coder import Coder, qualities
 from vqkit.run.compression import Known
 from vqkit.signal import Batch, Signal
+from vqkit.tokens import shard_path, write_shard
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = ["--tokenizer.width=4", "--tokenizer.residual_width=2", "--tokenizer.bottleneck.codebook_size=16"]
@@ -254,3 +256,47 @@ def test_each_quality_decodes_what_it_keeps(name: str) -> None:
         assert torch.equal(coder.decode(found.indices, {}, (16, 16)), x_hat)
         sizes.append(sum(len(chunk.payload) for chunk in chunks))
     assert sizes == sorted(sizes) and len(set(sizes)) == len(sizes)
+
+
+@pytest.fixture(scope="module")
+def pixel_by_pixel(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run, but with a decoder that predicts pixels one by one."""
+    folder, one_by_one = tmp_path_factory.mktemp("pixels"), partial(PixelCNN, width=4, depth=1, context_channels=4)
+    made = Convolutional(EMAVectorQuantizer(4, 16), Gaussian(), 4, 1, 1, 2, value_prior=one_by_one)
+    shutil.copy(run.folder / "config.yaml", folder)
+    checkpoint.save(made(run.tokenizer.signal), folder / "tokenizer")
+    made_of = Run(folder)
+    checkpoint.save(run.prior, folder / "prior", {"tokenizer": made_of.fingerprint})
+    tokens = run.tokens("train")
+    written = [tokens.read(range(len(tokens)))]
+    write_shard(shard_path(folder / "tokens" / "train", 0), written, run.layout, made_of.fingerprint)
+    return made_of
+
+
+@pytest.mark.parametrize("prior", get_args(Known))
+def test_nothing_is_lost_of_pictures_of_any_size(
+    pixel_by_pixel: Run, pictures: Path, tmp_path: Path, prior: Known
+) -> None:
+    compress_files(pixel_by_pixel, [pictures], tmp_path / "z", prior=prior, lossless=True, bar=False)
+    back = decompress_files(pixel_by_pixel, [tmp_path / "z"], tmp_path / "back", bar=False)
+    assert not back.damages
+    for path in back.paths:
+        assert torch.equal(pixels(path), pixels(pictures / path.name))
+
+
+def test_a_bare_payload_can_be_lossless(pixel_by_pixel: Run, pictures: Path, tmp_path: Path) -> None:
+    own, out = pictures / "own.png", tmp_path / "z"
+    assert main(["compress", str(pixel_by_pixel.folder), str(own), "--out", str(out), "--bare", "--lossless"]) == 0
+    given = ["decompress", str(pixel_by_pixel.folder), str(out / "own.bare"), "--out", str(tmp_path / "back")]
+    assert main([*given, "--bare", "--lossless"]) == 0
+    assert torch.equal(pixels(tmp_path / "back" / "own.png"), pixels(own))
+
+
+def test_what_cannot_be_lossless_is_refused(
+    run: Run, pixel_by_pixel: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = pictures, "--out", tmp_path / "x", "--lossless"
+    assert "predicts all values at once" in refusal(capsys, "compress", run.folder, *arguments)
+    both = refusal(capsys, "compress", pixel_by_pixel.folder, *arguments, "--quality", 1)
+    assert "quality is 1; give one of the two" in both
+    assert not (tmp_path / "x").exists()

@@ -108,6 +108,7 @@ def compress(
     bare: bool = False,
     prior: Literal["learned", "unigram", "uniform"] = "learned",
     label: str | None = None,
+    lossless: bool = False,
 ) -> Told:
     """Writes files as .vqz: their tokens, entropy coded by a prior.
 
@@ -119,10 +120,12 @@ def compress(
         bare: only what is coded, one NAME.bare a file: no header, and no checks. Of pictures of the run's own size.
         prior: what the tokens are coded by: what the run has learned, how often each is used (fast), or nothing (fast).
         label: class of all the files, by name or number; a prior that knows classes codes them better with it.
+        lossless: the pictures themselves too, pixel by pixel given their tokens; only of a run whose decoder predicts
+            them so, as that of the recipe fashion-mnist-pixelcnn.
     """
     from vqkit.run import Run, compress_files
 
-    done = compress_files(Run(run), files, out, quality, bare, prior, label)
+    done = compress_files(Run(run), files, out, quality, bare, prior, label, lossless)
     facts = {"files": [str(path) for path in done.paths], "bytes": done.bytes, "bits_per_pixel": done.bits_per_pixel}
     count = f"{len(done.paths)} file{'s' * (len(done.paths) > 1)}"
     return Told(facts, f"{count} in {out}: {done.bytes:,} bytes, {done.bits_per_pixel:.4f} bits a pixel")
@@ -136,6 +139,7 @@ def decompress(
     bare: bool = False,
     prior: Literal["learned", "unigram", "uniform"] | None = None,
     label: str | None = None,
+    lossless: bool = False,
 ) -> Told:
     """Writes the pictures that .vqz files hold. Of a damaged file what is left; the exit status is then 1.
 
@@ -147,13 +151,16 @@ def decompress(
         bare: files that were compressed with --bare.
         prior: as quality, by default learned.
         label: as quality.
+        lossless: as quality.
     """
     from vqkit.run import Run, decompress_bare, decompress_files
 
     if bare:
-        done = decompress_bare(Run(run), files, out, quality, prior or "learned", label)
-    elif (quality, prior, label) != (None, None, None):
-        raise ValueError("quality, prior and label are in a .vqz file; leave them out, or add --bare for bare payloads")
+        done = decompress_bare(Run(run), files, out, quality, prior or "learned", label, lossless)
+    elif (quality, prior, label, lossless) != (None, None, None, False):
+        raise ValueError(
+            "quality, prior, label and lossless are in a .vqz file; leave them out, or add --bare for bare payloads"
+        )
     else:
         done = decompress_files(Run(run), files, out)
     facts = {"pictures": [str(path) for path in done.paths], "damages": done.damages}

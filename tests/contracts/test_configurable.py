@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,9 @@ from vqkit.autoencoders import (
     Autoencoder,
     AutoregressiveDecoder,
     ClassConditionalDecoder,
+    Convolutional,
     FeedForwardDecoder,
+    LosslessPrior,
     ProjectedLevel,
     ResidualLevel,
 )
@@ -77,6 +80,10 @@ from vqkit.signal import Layout, Signal
 SIGNAL = Signal(2, (8, 12), -1.0, 3.0, None, ("a", "b"))
 INTEGERS = Signal(1, (8, 12), 0.0, 255.0, 256)
 LAYOUT = Layout(((2, 2), (4, 4)), ((5,), (9, 3)), 2)
+
+PIXEL_BY_PIXEL = Convolutional(
+    EMAVectorQuantizer(3, 7), Gaussian(0.2), 4, 1, value_prior=partial(PixelCNN, width=4, depth=1, context_channels=4)
+)(INTEGERS)
 
 EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its default, so that a forgotten one shows
     ConvEncoder: {
@@ -175,6 +182,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
         "decoder": FeedForwardDecoder(SIGNAL, ConvDecoder(3, 2, 6), Gaussian(0.2)),
         "level_dropout": 0.1,
     },
+    LosslessPrior: {"tokenizer": PIXEL_BY_PIXEL, "prior": UniformPrior(PIXEL_BY_PIXEL.layout())},
     NextScalePrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "dropout": 0.2, "label_dropout": 0.3,
     },

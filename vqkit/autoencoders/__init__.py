@@ -11,6 +11,7 @@ from vqkit.autoencoders.decoder import FeedForwardDecoder as FeedForwardDecoder
 from vqkit.autoencoders.level import Level as Level
 from vqkit.autoencoders.level import ProjectedLevel as ProjectedLevel
 from vqkit.autoencoders.level import ResidualLevel as ResidualLevel
+from vqkit.autoencoders.lossless import LosslessPrior as LosslessPrior
 from vqkit.autoencoders.multiscale import MultiscaleResidual as MultiscaleResidual
 from vqkit.autoencoders.pca import PCA as PCA
 from vqkit.autoencoders.windows import decode_any as decode_any

@@ -79,6 +79,14 @@ class AutoregressiveDecoder(Decoder):
         (drawn,) = sample(self.prior, layout, len(z), side, context=context, generator=generator)
         return self.signal.to_native(drawn + int(self.signal.low))
 
+    @property
+    def value_prior(self) -> Prior:
+        return self.prior
+
+    def value_context(self, z: Tensor, side: Side) -> Tensor:
+        context: Tensor = self.net(z)
+        return context
+
     def update(self) -> None:
         self.prior.update()
 

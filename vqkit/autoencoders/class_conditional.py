@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vqkit.autoencoders.decoder import Decoder
 from vqkit.nn import Reach
+from vqkit.priors import Prior
 from vqkit.signal import Side, labels
 
 
@@ -57,6 +58,13 @@ class ClassConditionalDecoder(Decoder):
 
     def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         return self.decoder.sample(self._labelled(z, side), side, generator)
+
+    @property
+    def value_prior(self) -> Prior:
+        return self.decoder.value_prior
+
+    def value_context(self, z: Tensor, side: Side) -> Tensor:
+        return self.decoder.value_context(self._labelled(z, side), side)
 
     def calibrate(self, x: Tensor, z: Tensor, side: Side) -> None:
         self.decoder.calibrate(x, self._labelled(z, side), side)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqkit.likelihoods import Reconstruction
 from vqkit.nn import Reach, reach_of
+from vqkit.priors import Prior
 from vqkit.signal import Side, Signal
 
 
@@ -43,6 +44,22 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def sample(self, z: Tensor, side: Side, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x | z), native values."""
+
+    @property
+    def value_prior(self) -> Prior:
+        """The prior over the data's own integers that p(x | z) is, given `value_context`. Raises ValueError where it is
+        none."""
+        raise self._all_at_once()
+
+    def value_context(self, z: Tensor, side: Side) -> Tensor:
+        """What that prior is told of z, its context [B, C, *grid]. Raises like `value_prior`."""
+        raise self._all_at_once()
+
+    def _all_at_once(self) -> ValueError:
+        return ValueError(
+            f"a {type(self).__name__} predicts all values at once, so no data can be coded by it without loss; train "
+            "with tokenizer.value_prior, as the recipe fashion-mnist-pixelcnn does"
+        )
 
     def calibrate(self, x: Tensor, z: Tensor, side: Side) -> None:
         """Sets what the likelihood learns beside the nets, such as a scale, to what fits these samples best."""

@@ -16,6 +16,7 @@ from vqkit.priors.transformer import TransformerPrior as TransformerPrior
 from vqkit.priors.uniform import UniformPrior as UniformPrior
 from vqkit.priors.unigram import UnigramPrior as UnigramPrior
 from vqkit.priors.walk import drive as drive
+from vqkit.priors.walk import part_of_walk as part_of_walk
 from vqkit.priors.walk import sample as sample
 from vqkit.priors.walk import score as score
 from vqkit.priors.wavenet import WaveNet as WaveNet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from vqkit.priors.base import Prior, Walk
 from vqkit.priors.inputs import check_indices, check_layout, check_walk, device_of, known_tokens, unflatten
 from vqkit.priors.level_context import LevelContext
+from vqkit.priors.walk import part_of_walk
 from vqkit.signal import Indices, Layout, Side
 
 
@@ -113,7 +113,7 @@ class Stack(Prior):
             with torch.autocast(tokens.device.type, enabled=False):
                 told = tell(coarser, context, batch, grid)
             walk = prior.walk(_part(layout, level, level + 1), batch, side, told, (own,), guidance)  # type: ignore[operator]
-            yield from _of_level(walk, level, sent_to[level])
+            yield from part_of_walk(walk, level, sent_to[level : level + 1])
 
     def _levels(self, indices: Indices, context: Tensor | None) -> Iterator[tuple[Tensor, Prior, Tensor | None]]:
         """Of each level its indices, its prior and the context that this one is given."""
@@ -141,13 +141,3 @@ def _check(prior: Prior, level: int, own: Layout, told: bool) -> None:
         raise ValueError(
             f"prior {level}, a {kind}, takes a context and there is nothing above it; leave its context_channels out"
         )
-
-
-def _of_level(walk: Walk, level: int, tokens: Tensor) -> Walk:
-    """A walk over one level as that over level number `level`; what it is sent is kept in `tokens` [B, n]."""
-    with suppress(StopIteration):
-        step = next(walk)
-        while True:
-            symbols = yield step._replace(level=level)
-            tokens.scatter_(1, step.positions.expand(len(tokens), -1), symbols)
-            step = walk.send(symbols)

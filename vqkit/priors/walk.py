@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -22,6 +23,17 @@ def drive(walk: Walk, choose: Callable[[Step], Tensor]) -> None:
             step = walk.send(symbols)
         except StopIteration:
             return
+
+
+def part_of_walk(walk: Walk, first: int, sent_to: Sequence[Tensor]) -> Walk:
+    """A walk over some of the levels of a whole, from number `first` on; what it is sent stays in `sent_to`, [B, n] for
+    each of these levels."""
+    with suppress(StopIteration):
+        step = next(walk)
+        while True:
+            symbols = yield step._replace(level=first + step.level)
+            sent_to[step.level].scatter_(1, step.positions.expand(len(symbols), -1), symbols)
+            step = walk.send(symbols)
 
 
 @torch.no_grad()

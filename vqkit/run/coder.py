@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqkit import codec
-from vqkit.autoencoders import Autoencoder, decode_any, encode_any, grids_of
+from vqkit.autoencoders import Autoencoder, LosslessPrior, decode_any, encode_any, grids_of
 from vqkit.codec import Chunk, Codec, Header, Windows
 from vqkit.priors import Prior
 from vqkit.signal import Indices, Side
@@ -25,14 +25,21 @@ def qualities(tokenizer: Autoencoder) -> list[tuple[int, ...]]:
     return [(*books[: n - 1], kept) for n in tokenizer.prefixes for kept in quantizers[n - 1].prefixes]
 
 
+def everything(tokenizer: Autoencoder) -> tuple[int, ...]:
+    """What is kept where nothing may be lost: all tokens, and as a level of their own the channels of the data."""
+    return *qualities(tokenizer)[-1], tokenizer.signal.channels
+
+
 class Coder:
     """What both ends of a file share.
 
     Args:
         tokenizer: makes the indices.
         prior: says how likely they are.
-        kept: one of the tokenizer's `qualities`.
+        kept: one of the tokenizer's `qualities`, or `everything`.
         fingerprints: of the tokenizer and of the prior, 16 hex digits each.
+
+    Raises ValueError where `everything` is to be kept and the decoder is no prior over values.
     """
 
     def __init__(
@@ -42,11 +49,18 @@ class Coder:
         kept: tuple[int, ...],
         fingerprints: tuple[str, str] = (UNKNOWN, UNKNOWN),
     ) -> None:
-        self.tokenizer, self.codec, self.kept, self.fingerprints = tokenizer, Codec(prior), kept, fingerprints
+        self.lossless = LosslessPrior(tokenizer, prior) if len(kept) > len(tokenizer.levels) else None
+        self.tokenizer, self.codec, self.kept, self.fingerprints = (
+            tokenizer,
+            Codec(self.lossless or prior),
+            kept,
+            fingerprints,
+        )
 
     def windows(self, size: tuple[int, ...]) -> Windows:
         """How the tokens of samples of this size are cut. Raises ValueError where the tokenizer takes none such."""
-        return Windows(self.codec.layout, grids_of(self.tokenizer, size), self.kept)
+        grids = grids_of(self.tokenizer, size)
+        return Windows(self.codec.layout, (*grids, size) if self.lossless else grids, self.kept)
 
     def header(self, modality: str, size: tuple[int, ...], samples: int, labels: Sequence[int] | None = None) -> Header:
         """That of a file of so many samples. Raises ValueError where they are too large, or not of the tokenizer."""
@@ -68,11 +82,16 @@ class Coder:
     def encode(self, header: Header, batches: Iterable[Tensor]) -> Iterator[Chunk]:
         """The chunks of the header's samples, which come as x [any, C, *grid] in native values. Raises ValueError like
         `Codec.encode`."""
-        indices = (encode_any(self.tokenizer, x) for x in batches)
-        return codec.encode_samples(self.codec, self.windows(header.grid), header, indices)
+        return codec.encode_samples(self.codec, self.windows(header.grid), header, map(self._indices, batches))
+
+    def _indices(self, x: Tensor) -> Indices:
+        tokens = encode_any(self.tokenizer, x)
+        return self.lossless.indices(x, tokens) if self.lossless else tokens
 
     def decode(self, indices: Indices, side: Side, size: tuple[int, ...]) -> Tensor:
-        """Native x_hat [B, C, *size] of the indices that were kept."""
+        """Native x_hat [B, C, *size] of the indices that were kept; x itself, of everything."""
+        if self.lossless:
+            return self.lossless.x(indices)
         return self.tokenizer.signal.to_native(decode_any(self.tokenizer, indices, side, size))
 
     def encode_bare(self, x: Tensor, label: int | None) -> bytes:
@@ -84,7 +103,7 @@ class Coder:
                 f"a bare payload is of {list(signal.grid)}, and this is {[*x.shape[1:]]}; leave bare out, or resize it"
             )
         coded = self.windows(signal.grid).coded
-        return codec.to_bare(self.codec, encode_any(self.tokenizer, x[None]), coded, _side(label))
+        return codec.to_bare(self.codec, self._indices(x[None]), coded, _side(label))
 
     def decode_bare(self, payload: bytes, label: int | None) -> Tensor:
         """Native x_hat [C, *grid]. Raises ValueError like `codec.from_bare`."""

@@ -15,7 +15,7 @@ from vqkit import checkpoint, codec
 from vqkit.data import named_files, told_apart
 from vqkit.priors import Prior, UniformPrior
 from vqkit.progress import Progress
-from vqkit.run.coder import UNKNOWN, Coder, qualities
+from vqkit.run.coder import UNKNOWN, Coder, everything, qualities
 from vqkit.run.files import label_of, read_file
 from vqkit.run.run import Run
 
@@ -47,6 +47,7 @@ def compress_files(
     bare: bool = False,
     prior: Known = "learned",
     label: int | str | None = None,
+    lossless: bool = False,
     bar: bool | None = None,
 ) -> Compressed:
     """Files, and all of a folder, to the file `out`, which ends in .vqz, as samples of one size; or, where `out` does
@@ -57,12 +58,13 @@ def compress_files(
         bare: payloads alone, NAME.bare, of samples of the size that the run was trained on.
         prior: what is known of the indices.
         label: the class of all files, where prior or decoder know classes.
+        lossless: the samples themselves behind their tokens, by an autoregressive decoder.
 
     Raises ValueError where `read_file` refuses a file, where the run lacks the prior, and where a label is missing or
     unknown.
     """
     sources, out = named_files(files, run.recipe.modality.suffixes), Path(out)
-    coder, number = make_coder(run, prior, quality), label_of(run, label)
+    coder, number = make_coder(run, prior, quality, lossless), label_of(run, label)
     if out.suffix == SUFFIX and not bare:
         jobs = {out: sources}
     else:
@@ -91,14 +93,16 @@ def compress_files(
     return Compressed(list(jobs), written, pixels)
 
 
-def make_coder(run: Run, prior: Known = "learned", quality: int | None = None) -> Coder:
-    """The run as a codec. Raises ValueError where it has no such quality, or no such prior."""
+def make_coder(run: Run, prior: Known = "learned", quality: int | None = None, lossless: bool = False) -> Coder:
+    """The run as a codec. Raises ValueError where it has no such quality, or no such prior, or cannot be lossless."""
     possible = qualities(run.tokenizer)
+    if lossless and quality is not None:
+        raise ValueError(f"lossless leaves nothing out, and quality is {quality}; give one of the two")
     if not (quality is None or 1 <= quality <= len(possible)):
         raise ValueError(
             f"quality is {quality}; give a number from 1, the coarsest, to {len(possible)}, this run's best"
         )
-    kept = possible[-1 if quality is None else quality - 1]
+    kept = everything(run.tokenizer) if lossless else possible[-1 if quality is None else quality - 1]
     return Coder(run.tokenizer, _prior(run, prior), kept, (run.fingerprint, prior_fingerprint(run, prior)))
 
 

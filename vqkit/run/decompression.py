@@ -15,7 +15,7 @@ from vqkit import codec
 from vqkit.codec import MOST_PAYLOAD, Damage, Header
 from vqkit.data import named_files, told_apart
 from vqkit.progress import Progress
-from vqkit.run.coder import Coder, qualities
+from vqkit.run.coder import Coder, everything, qualities
 from vqkit.run.compression import BARE, PRIORS, SUFFIX, Known, make_coder, prior_fingerprint
 from vqkit.run.files import label_of
 from vqkit.run.run import Run
@@ -74,6 +74,7 @@ def decompress_bare(
     quality: int | None = None,
     prior: Known = "learned",
     label: int | str | None = None,
+    lossless: bool = False,
     bar: bool | None = None,
 ) -> Decompressed:
     """Bare payloads of `compress_files`, which were made with the same arguments, into the folder `out` as NAME.png.
@@ -82,7 +83,8 @@ def decompress_bare(
     replaced; most damage goes unnoticed.
     """
     sources = named_files(files, {BARE})
-    coder, number, pictures = make_coder(run, prior, quality), label_of(run, label), _pictures(sources, Path(out))
+    coder, number = make_coder(run, prior, quality, lossless), label_of(run, label)
+    pictures = _pictures(sources, Path(out))
     for picture in pictures:
         _refuse_taken(picture)
     with Progress("decompression", len(sources), "sample", bar) as progress:
@@ -116,8 +118,8 @@ def _checked(run: Run, header: Header, make: Callable[[tuple[int, ...], str], Co
 
 def _coder(run: Run, kept: tuple[int, ...], fingerprint: str) -> Coder:
     """Finds out which prior and which quality it was. Raises ValueError where the run does not have them."""
-    possible = qualities(run.tokenizer)
-    if kept not in possible:
+    possible, lossless = qualities(run.tokenizer), kept == everything(run.tokenizer)
+    if not (lossless or kept in possible):
         raise ValueError(f"it keeps {kept} codebooks, which its model cannot decode; restore it from a copy")
     for known in PRIORS:
         try:
@@ -125,7 +127,7 @@ def _coder(run: Run, kept: tuple[int, ...], fingerprint: str) -> Coder:
         except ValueError:  # the run has no such prior
             continue
         if found == fingerprint:
-            return make_coder(run, known, possible.index(kept) + 1)
+            return make_coder(run, known, None if lossless else possible.index(kept) + 1, lossless)
     raise ValueError(
         f"it was coded with prior {fingerprint}, which {run.folder} does not have; name the run that it was made with"
     )
