@@ -2,9 +2,9 @@
 
     python benchmarks/masked_sampling.py --data FOLDER_WITH_FASHION_MNIST_IDX [--quick] [--runs FOLDER]
 
-Both draw as many samples as there are held-out pictures to compare with, their classes in turn, at 4, 8 and 16 steps.
+Both draw as many samples as there are held-out pictures to compare with, of their classes, at 4, 8 and 16 steps.
 An autoregressive transformer, trained on the same tokens apart, is the judge: its nats a token of the samples, beside
-those of held-out tokens. Neither more nor fewer nats than these is better: fewer are what a sampler gets that draws the
+those of other held-out tokens. Neither more nor fewer nats than these is better: fewer are what a sampler gets that draws the
 likely too often. So their spread over the samples is told too, and the total variation between how often each code
 stands in the samples and in the held-out tokens. Writes benchmarks/results/masked_sampling.json.
 """
@@ -16,6 +16,7 @@ import json
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,11 @@ from vqkit.run import Run
 from vqkit.signal import Indices, Side
 
 RESULT = Path(__file__).parent / "results" / "masked_sampling.json"
-SAMPLERS = {"walk": sample, "draw-then-discard": draw_then_discard}
+SAMPLERS = {
+    "walk": sample,
+    "draw-then-discard": draw_then_discard,
+    "draw-then-discard, choice temperature 1": partial(draw_then_discard, choice_temperature=1.0),
+}
 STEPS = (4, 8, 16)
 BATCH = 250
 
@@ -59,9 +64,10 @@ def main() -> None:
     settings, out = (QUICK, chosen.out) if chosen.quick else (FULL, chosen.out or RESULT)
     with tempfile.TemporaryDirectory() as temporary:
         judge, run = runs(chosen.data, settings, chosen.runs or Path(temporary))
-        indices, side = held_out(run, settings.samples)
+        indices, side = held_out(run, range(settings.samples))
+        others, of_others = held_out(run, range(settings.samples, 2 * settings.samples))
         result: dict[str, Any] = {"machine": machine(), "settings": settings._asdict()}
-        result["held-out"] = judged(judge.prior, indices, side, indices)
+        result["held-out"] = judged(judge.prior, others, of_others, indices)
         prior = run.prior
         assert isinstance(prior, MaskedTransformerPrior)
         result["parameters"] = {
@@ -70,6 +76,7 @@ def main() -> None:
         for steps in STEPS:
             prior.steps = steps
             for name, sampler in SAMPLERS.items():
+                sampler(prior, prior.layout, BATCH, {"label": side["label"][:BATCH]})  # warms up
                 generator, start = torch.Generator().manual_seed(0), time.perf_counter()
                 batches = [
                     sampler(prior, prior.layout, len(label), {"label": label}, generator=generator)
@@ -114,9 +121,9 @@ def runs(data: str, settings: Settings, folder: Path) -> tuple[Run, Run]:
     return made[0], made[1]
 
 
-def held_out(run: Run, count: int) -> tuple[Indices, Side]:
-    """The first tokens of the test split."""
-    tokens = run.tokens("validation").read(range(count))
+def held_out(run: Run, rows: range) -> tuple[Indices, Side]:
+    """Tokens of the test split."""
+    tokens = run.tokens("validation").read(rows)
     return tokens.indices, tokens.side
 
 

@@ -27,6 +27,7 @@ import torch
 from machine import machine
 from torch.utils.flop_counter import FlopCounterMode
 
+from vqkit.memory import keep_freed_memory
 from vqkit.priors import TransformerPrior, sample
 from vqkit.signal import Layout
 
@@ -87,6 +88,7 @@ def _product(x: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any) -> 
 
 
 def main() -> None:
+    keep_freed_memory()
     torch.set_num_threads(THREADS)
     prior, samplers = prior_over(GRID), {}
     for name, precision in PRECISIONS.items():

@@ -20,6 +20,7 @@ from vqkit.cli import VERBS, main
 from vqkit.priors import sample as draw
 from vqkit.run import sampling
 from vqkit.run.editing import Kept, kept_tokens
+from vqkit.signal import Side
 
 TINY = [
     "--training.max_steps=6",
@@ -129,21 +130,49 @@ def test_what_a_mask_keeps_of_a_picture_is_kept_and_the_rest_is_drawn(
         run = of_another_prior
     picture, mask = halves(tmp_path)
     command = ["sample", str(run), "-n", "5", "--keep", str(picture), "--mask", str(mask)]
-    assert main([*command, "--label", "3", "--out", str(tmp_path / "edited.npy")]) == 0
+    of_class: Side = {}
+    if prior != "UnigramPrior":  # which knows none
+        command, of_class = [*command, "--label", "3"], {"label": torch.full((5,), 3)}
+    assert main([*command, "--out", str(tmp_path / "edited.npy")]) == 0
     x = torch.from_numpy(np.load(tmp_path / "edited.npy"))
     loaded = vqkit.load(run)
     shown = torch.from_numpy(np.asarray(pillow.open(picture)).copy())[None, None]
     known = kept_tokens(loaded.tokenizer, loaded.recipe.modality, Kept(picture, mask))
     encoded = loaded.tokenizer.encode(shown)
     assert torch.equal(known[0][..., :3], encoded[0][..., :3]) and bool((known[0][..., 3] == -1).all())  # 4 x 4 tokens
-    shared, side = tuple(level.expand(5, -1, -1, -1) for level in known), {"label": torch.full((5,), 3)}
-    generator = torch.Generator().manual_seed(0)
-    drawn = draw(loaded.prior, loaded.layout, 5, side, known=shared, generator=generator)
+    shared, generator = tuple(level.expand(5, -1, -1, -1) for level in known), torch.Generator().manual_seed(0)
+    drawn = draw(loaded.prior, loaded.layout, 5, of_class, known=shared, generator=generator)
     assert torch.equal(drawn[0][..., :3], encoded[0][..., :3].expand(5, -1, -1, -1))
     assert torch.equal(loaded.tokenizer.signal.to_native(loaded.tokenizer.decode(drawn)), x)
     assert len({sample.numpy().tobytes() for sample in x}) > 1
-    assert main([*command, "--label", "3", "--out", str(tmp_path / "again.npy")]) == 0
+    assert main([*command, "--out", str(tmp_path / "again.npy")]) == 0
     assert np.array_equal(np.load(tmp_path / "again.npy"), x)
+
+
+def test_what_is_kept_is_of_no_class_that_was_not_named(run: Path, tmp_path: Path) -> None:
+    kept, loaded = Kept(*halves(tmp_path)), vqkit.load(run)
+    known = tuple(level.expand(3, -1, -1, -1) for level in kept_tokens(loaded.tokenizer, loaded.recipe.modality, kept))
+    drawn = draw(loaded.prior, loaded.layout, 3, {}, known=known, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.sample(3, kept=kept), loaded.tokenizer.signal.to_native(loaded.tokenizer.decode(drawn)))
+    loaded.prior.label_dropout = 0.0  # as if it had never learned to do without
+    with pytest.raises(ValueError, match="does not know that of what is kept; name a label"):
+        loaded.sample(3, kept=kept)
+
+
+@pytest.mark.parametrize(
+    ("n", "label", "says"), [(-1, None, "n is -1"), (0, 3, "n is 0"), (4, "²", "there is no label ²")]
+)
+def test_what_cannot_be_drawn_is_refused(run: Path, n: int, label: str | None, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        vqkit.load(run).sample(n, label)
+
+
+def test_a_label_is_refused_where_nothing_knows_classes(run: Path) -> None:
+    loaded = vqkit.load(run)
+    loaded.__dict__["prior"] = loaded.unigram
+    assert loaded.labels(3) is None
+    with pytest.raises(ValueError, match="neither the prior nor the decoder of this run knows classes"):
+        loaded.sample(3, 3)
 
 
 def test_a_token_is_kept_only_where_all_of_its_cell_is(run: Path, tmp_path: Path) -> None:

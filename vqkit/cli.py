@@ -42,7 +42,7 @@ def sample(
 ) -> Told:
     """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
 
-    Ctrl-C writes those that are done; a batch of up to 256 in progress is lost.
+    Ctrl-C writes those that are done; a batch in progress, of 16 to 256, is lost.
 
     Args:
         run: folder of a trained run.

@@ -16,6 +16,8 @@ COLUMNS = {  # of benchmarks/results/families.json, with decimals
     "estimated bits": ("estimated_bits", 0),
     "bits/dim, training prior": ("bits_per_dim_training_prior", 3),
     "learned prior": ("bits_per_dim_learned_prior", 3),
+    "parameters": ("parameters", 0),
+    "seconds": ("seconds", 0),
 }
 DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 

@@ -44,6 +44,13 @@ def test_a_symbol_of_no_probability_is_never_drawn(monkeypatch: pytest.MonkeyPat
             assert symbols.min() > 0 and symbols.max() < k - 1
 
 
+@pytest.mark.parametrize("temperature", [1e-38, 1e-300])
+def test_the_least_temperatures_draw_what_0_does(temperature: float) -> None:
+    logits = torch.randn(5, 7, 3, generator=torch.Generator().manual_seed(0))
+    symbols = Choice(temperature).symbols(logits, (5, 7))
+    assert torch.equal(symbols, Choice(0).symbols(logits, (5, 7)))
+
+
 def test_top_k_keeps_the_most_probable() -> None:
     assert kept(truncate(LOGITS, top_k=1)) == [0]
     assert kept(truncate(LOGITS, top_k=2)) == [0, 2]

@@ -300,7 +300,11 @@ def test_draw_then_discard_repeats_by_its_seed_and_refuses_what_sample_refuses()
     )
     assert all(map(torch.equal, first, again))
     torch.manual_seed(1)
-    assert [level.shape for level in draw_then_discard(prior, LAYOUT, 3, {})] == [level.shape for level in first]
+    after = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        after.append((*draw_then_discard(prior, LAYOUT, 3, {}), torch.rand(3)))
+    assert all(map(torch.equal, *after)) and [x.shape for x in after[0][:-1]] == [level.shape for level in first]
     for changes, says in (
         ({"batch": 0}, "at least one sample"),
         ({"choice": Choice(temperature=-1)}, "temperature is -1"),

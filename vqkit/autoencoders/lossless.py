@@ -31,6 +31,10 @@ class LosslessPrior(Prior):
         self.tokenizer, self.prior = tokenizer, prior
         self.layout = Layout(tokens.grids + values.grids, tokens.codebook_sizes + values.codebook_sizes, tokens.classes)
 
+    @property
+    def knows_classes(self) -> bool:
+        return self.prior.knows_classes or self.tokenizer.decoder.classes > 0
+
     def indices(self, x: Tensor, tokens: Indices) -> Indices:
         """`tokens` of x [B, C, *grid] in native integers, and x as the level behind them."""
         return *tokens, x.to(tokens[0].device).long() - int(self.tokenizer.signal.low)

@@ -46,6 +46,11 @@ class Prior(nn.Module, ABC):
         """Whether it has learned p with the class and without, between which `Guidance` goes."""
         return False
 
+    @property
+    def knows_classes(self) -> bool:
+        """Whether p depends on the label."""
+        return self.layout.classes > 0
+
     def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
         """Sets this prior to its best for all of a stream, where that has a closed form, forgetting what it was set to
         before. False, and nothing else, where gradients have to find it."""

@@ -31,7 +31,7 @@ class Choice(NamedTuple):
         is up to the walk."""
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(
-                f"temperature is {self.temperature}; give 0 (the most probable symbol), 1 (as learned) or between"
+                f"temperature is {self.temperature}; give 0 (the most probable symbol), 1 (as learned) or another"
             )
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}; draw from at least 1 symbol, or leave it out to draw from all")
@@ -42,7 +42,10 @@ class Choice(NamedTuple):
         """Symbols of this shape [B, n], int64, of the logits [B or 1, n or 1, K], which have the guidance already."""
         if self.temperature == 0:
             return logits.argmax(-1).expand(shape)
-        return draw(truncate(logits / self.temperature, self.top_k, self.top_p), shape, generator)
+        below = logits - logits.amax(
+            -1, keepdim=True
+        )  # a maximum of 0 stays finite, however small what it is divided by
+        return draw(truncate(below / self.temperature, self.top_k, self.top_p), shape, generator)
 
 
 AS_LEARNED = Choice()

@@ -40,12 +40,11 @@ def draw_then_discard(
     if not (math.isfinite(choice_temperature) and choice_temperature >= 0):
         raise ValueError(f"choice_temperature is {choice_temperature}; give 0 (the most confident) or a number above")
     check_walk(layout, prior.layout)
-    generator = generator or torch.Generator().manual_seed(torch.seed())
     tokens = known_tokens(known, layout, batch, device_of(prior)).clone()
     for this in prior.passes(tokens, side, context, choice.guidance):
         symbols = choice.symbols(this.logits, (batch, this.positions.shape[1]), generator)
         confidence = this.logits.log_softmax(-1).gather(-1, symbols[..., None])[..., 0]
-        noise = gumbel(symbols.shape, generator).to(confidence)
+        noise = gumbel(tuple(symbols.shape), generator).to(confidence)
         best = this.best(confidence + this.chance * choice_temperature * noise)
         tokens.scatter_(1, this.positions.gather(1, best), symbols.gather(1, best))
     return unflatten(tokens, layout)

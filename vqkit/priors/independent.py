@@ -26,6 +26,10 @@ class IndependentPrior(Prior, ABC):
             beyond = torch.arange(max(sizes)) >= torch.tensor(sizes)[:, None]
             self.register_buffer(f"alphabet_{level}", torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf), False)
 
+    @property
+    def knows_classes(self) -> bool:
+        return False
+
     @abstractmethod
     def tables(self) -> list[Tensor]:
         """log p [Q, K] of the symbols of every codebook, -inf beyond its alphabet; one a level."""

@@ -22,9 +22,12 @@ def fill_counts(n: int, steps: int) -> list[int]:
     return [before - after for before, after in pairwise(masked) if before > after]
 
 
-def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise, float64 on the CPU: what is the largest of log p + noise is a draw from p."""
-    return torch.rand(shape, generator=generator, dtype=torch.float64).clamp_min(1e-20).log().neg().log().neg()
+def gumbel(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Standard Gumbel noise, float64 on the generator's device, of None on the CPU by the global one: what is the
+    largest of log p + noise is a draw from p."""
+    device = None if generator is None else generator.device
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    return uniform.clamp_min(1e-20).log().neg().log().neg()
 
 
 def fixed_gumbel(step: int, n: int) -> Tensor:

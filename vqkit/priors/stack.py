@@ -65,6 +65,10 @@ class Stack(Prior):
     def guidable(self) -> bool:
         return all(prior.guidable for prior in self.priors)
 
+    @property
+    def knows_classes(self) -> bool:
+        return any(prior.knows_classes for prior in self.priors)
+
     def fit(self, stream: Iterable[tuple[Indices, Side]]) -> bool:
         """Fits the first prior where its best has a closed form. False as long as there are others: what they make of a
         context gradients have to find."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch import Tensor
 from vqkit.data import spread, sweep
 from vqkit.evaluation import classification_accuracy
 from vqkit.features import Labelled
-from vqkit.priors import IndependentPrior
 from vqkit.progress import Progress
 from vqkit.run.run import EVALUATED, Run
 from vqkit.signal import Batch
@@ -44,8 +42,7 @@ def classification(run: Run, bar: bool | None = None) -> dict[str, Any]:
 
     def drawn() -> Labelled:
         made, label = [], []
-        classes = len(signal.labels)
-        count = classes * math.ceil(_BATCH / classes)  # every class as often as any other
+        count = max(1, _BATCH // len(signal.labels)) * len(signal.labels)  # every class as often as any other
         with Progress("samples", len(rows), "sample", bar) as progress:
             for seed, start in enumerate(range(0, len(rows), count)):
                 made.append(run.sample(min(count, len(rows) - start), seed=seed))
@@ -78,7 +75,7 @@ def _require_classes(run: Run) -> None:
         )
     if run.tokenizer.discrete:
         prior = run.prior  # refuses a run without one
-        if isinstance(prior, IndependentPrior) and not run.tokenizer.decoder.classes:
+        if not (prior.knows_classes or run.tokenizer.decoder.classes):
             raise ValueError(
                 f"{type(prior).__name__} knows no classes, so its samples have none to be told by; train a prior that "
                 "does, such as TransformerPrior"

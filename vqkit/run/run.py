@@ -163,7 +163,8 @@ class Run:
 
         Where a part of a picture is `kept`, only the other tokens are drawn. A masked prior sees what is kept on all
         sides, any other what is kept before each token. What comes back is decoded, so what is kept is a
-        reconstruction.
+        reconstruction; of residual scales only about, as the finer ones code what the original coarse ones left.
+        Without a label it is drawn as of any class.
         """
         return torch.cat(list(self.draws(n, label, choice, seed, kept, bar=False)))
 
@@ -178,7 +179,14 @@ class Run:
     ) -> Iterator[Tensor]:
         """What `sample` draws, batch after batch, each as soon as it is done; `bar` as of `Progress`."""
         known = None if kept is None else kept_tokens(self.tokenizer, self.recipe.modality, kept)
-        prior, labels = self.prior if self.tokenizer.discrete else None, self.labels(n, label)
+        prior = self.prior if self.tokenizer.discrete else None
+        labels = self.labels(n, label)
+        if kept is not None and label is None and labels is not None:
+            if prior is None or not prior.guidable or self.tokenizer.decoder.classes:
+                raise ValueError(
+                    "this run draws samples of a class, and does not know that of what is kept; name a label"
+                )
+            labels = None
         return draws(self.tokenizer, prior, n, labels, choice, known, seed, bar)
 
     @property
@@ -190,13 +198,15 @@ class Run:
 
     def labels(self, n: int, label: int | str | None = None) -> Tensor | None:
         """The labels [n] that `sample` draws for; None where neither prior nor decoder is told any."""
-        told = self.tokenizer.discrete or self.tokenizer.decoder.classes
+        told = self.tokenizer.decoder.classes or (self.tokenizer.discrete and self.prior.knows_classes)
         names = self.tokenizer.signal.labels if told else ()
+        if n < 1:
+            raise ValueError(f"n is {n}; draw at least one sample")
         if label is None:
             return torch.arange(n) % len(names) if names else None
         if not names:
-            raise ValueError("this run was trained without labels; leave label out")
-        if str(label) not in names and not (str(label).isdigit() and int(label) < len(names)):
+            raise ValueError("neither the prior nor the decoder of this run knows classes; leave label out")
+        if str(label) not in names and not (str(label).isdecimal() and int(label) < len(names)):
             raise ValueError(f"there is no label {label}; name one of {', '.join(names)}")
         return torch.full((n,), names.index(str(label)) if str(label) in names else int(label))
 

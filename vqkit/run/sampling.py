@@ -12,7 +12,7 @@ from vqkit.priors import AS_LEARNED, Choice, Prior, sample
 from vqkit.progress import Progress
 from vqkit.signal import Indices, Side
 
-_BATCH = 256  # samples drawn and decoded at a time
+FEWEST, MOST, _TOKENS = 16, 256, 1 << 14  # samples drawn and decoded at a time, and about as many tokens
 
 
 def draws(
@@ -33,8 +33,6 @@ def draws(
     ValueError where an argument is out of its range, where a choice of codes is asked of a model without codes, and
     where a bottleneck has no prior.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}; draw at least one sample")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed is {seed}; make it 0 or more and less than 2^63")
     if prior is None and choice != AS_LEARNED:
@@ -46,8 +44,9 @@ def draws(
     if known is not None:
         tokens = sum(int((level < 0).sum()) for level in known)
     with Progress("samples", n * tokens, "sample" if prior is None else "token", bar) as progress:
-        for start in range(0, n, _BATCH):
-            count = min(_BATCH, n - start)
+        together = max(FEWEST, min(MOST, _TOKENS // tokens))  # what takes long comes in parts, which can be kept
+        for start in range(0, n, together):
+            count = min(together, n - start)
             side: Side = {} if labels is None else {"label": labels[start : start + count].to(tokenizer.device)}
             if prior is None:
                 x_hat = tokenizer.sample(count, side, generator)
