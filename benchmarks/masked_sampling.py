@@ -4,9 +4,9 @@
 
 Both draw as many samples as there are held-out pictures to compare with, of their classes, at 4, 8 and 16 steps.
 An autoregressive transformer, trained on the same tokens apart, is the judge: its nats a token of the samples, beside
-those of other held-out tokens. Neither more nor fewer nats than these is better: fewer are what a sampler gets that draws the
-likely too often. So their spread over the samples is told too, and the total variation between how often each code
-stands in the samples and in the held-out tokens. Writes benchmarks/results/masked_sampling.json.
+those of other held-out tokens. Neither more nor fewer nats than these is better: fewer are what a sampler gets that
+draws the likely too often. So their spread over the samples is told too, and the total variation between how often each
+code stands in the samples and in the held-out tokens. Writes benchmarks/results/masked_sampling.json.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def test_ctrl_c_writes_the_samples_that_are_done(
             raise KeyboardInterrupt
         return draw(*arguments, **named)
 
-    monkeypatch.setattr(sampling, "_BATCH", 2)
+    monkeypatch.setattr(sampling, "FEWEST", 2)
+    monkeypatch.setattr(sampling, "MOST", 2)
     monkeypatch.setattr(sampling, "sample", stopped)
     path = tmp_path / "s.npy"
     assert main(["sample", str(run), "-n", "7", "--out", str(path)]) == 130
@@ -278,7 +279,7 @@ def test_the_help_of_sample_says_what_a_stop_leaves(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["sample", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert f"Ctrl-C writes those that are done; a batch of up to {sampling._BATCH} in progress is lost." in told
+    assert f"a batch in progress, of {sampling.FEWEST} to {sampling.MOST}, is lost." in told
 
 
 def test_broken_data_is_told_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

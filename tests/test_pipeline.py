@@ -279,7 +279,7 @@ def test_a_vae_is_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFi
             lambda: run.sample(1, choice=vqkit.Choice(top_p=0.5)),
             "top_k, top_p and guidance are for drawing codes",
         ),
-        (lambda: run.sample(1, label=3), "trained without labels"),
+        (lambda: run.sample(1, label=3), "knows classes; leave label out"),
         (lambda: run.prior, "GaussianBottleneck has no indices"),
         (lambda: tokenize_source(run, "digits", tmp_path / "tokens"), "GaussianBottleneck has no indices"),
         (lambda: reconstruct_files(run, [], tmp_path, label=3), "is told no label"),

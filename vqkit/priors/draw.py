@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 
     def symbols(self, logits: Tensor, shape: tuple[int, int], generator: torch.Generator | None = None) -> Tensor:
         """Symbols of this shape [B, n], int64, of the logits [B or 1, n or 1, K], which have the guidance already."""
-        if self.temperature == 0:
+        if self.temperature < torch.finfo(torch.float32).tiny:
             return logits.argmax(-1).expand(shape)
         below = logits - logits.amax(
             -1, keepdim=True
