@@ -244,7 +244,7 @@ def test_each_quality_decodes_what_it_keeps(name: str) -> None:
     assert qualities(tokenizer) == expected
     indices, sizes = tokenizer.encode(x), list[int]()
     for kept in expected:
-        coder = Coder(tokenizer, UniformPrior(tokenizer.layout()), kept)
+        coder = Coder(tokenizer, codec.Codec(UniformPrior(tokenizer.layout())), kept)
         header = coder.header("image", (16, 16), 3)
         chunks = list(coder.encode(header, [x]))
         damages: list[codec.Damage] = []
@@ -300,3 +300,29 @@ def test_what_cannot_be_lossless_is_refused(
     both = refusal(capsys, "compress", pixel_by_pixel.folder, *arguments, "--quality", 1)
     assert "quality is 1; give one of the two" in both
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "LA", "I;16", "P"])
+def test_what_reading_would_change_is_refused_by_lossless(
+    pixel_by_pixel: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    path = tmp_path / "x.png"
+    pillow.new(mode, (9, 9)).save(path)
+    arguments = "compress", pixel_by_pixel.folder, path, "--out", tmp_path / "z"
+    assert "which would be lost; convert it" in refusal(capsys, *arguments, "--lossless")
+    assert not (tmp_path / "z").exists()
+    assert main([str(argument) for argument in arguments]) == 0
+
+
+def test_a_damaged_lossless_file_gives_what_is_left(pixel_by_pixel: Run, tmp_path: Path) -> None:
+    x = pillow.fromarray(np.random.default_rng(1).integers(0, 256, (80, 120), np.uint8))
+    x.save(tmp_path / "x.png")
+    compress_files(pixel_by_pixel, [tmp_path / "x.png"], tmp_path / "x.vqz", lossless=True, bar=False)
+    data = bytearray((tmp_path / "x.vqz").read_bytes())
+    data[-60] ^= 1
+    (tmp_path / "x.vqz").write_bytes(data)
+    back = decompress_files(pixel_by_pixel, [tmp_path / "x.vqz"], tmp_path / "back", bar=False)
+    (path,), (damage,) = back
+    same = pixels(path) == pixels(tmp_path / "x.png")
+    assert "chunk 2 of 3 is lost" in damage
+    assert bool(same[:64].all()) and not bool(same[72:].all())  # 128 windows of 8 x 8 in the chunks before, 15 a row

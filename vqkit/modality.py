@@ -48,6 +48,10 @@ class Modality(ABC):
         """
 
     @abstractmethod
+    def left_out(self, path: Path) -> str | None:
+        """What `decode` changes of a file that it takes, in words after "it has"; None where it gives all there is."""
+
+    @abstractmethod
     def signal(self, shapes: Collection[tuple[int, ...]], labels: Sequence[str] = ()) -> Signal:
         """What a source of samples of these shapes [*grid, C] is. Raises ValueError where they differ."""
 
@@ -122,6 +126,20 @@ class Image(Modality):
             if isinstance(error, UnidentifiedImageError):
                 reason = "it is damaged, or of a format that Pillow does not know"
             raise ValueError(f"{name} cannot be read as a picture ({reason}); replace or remove it") from error
+
+    def left_out(self, path: Path) -> str | None:
+        with pillow.open(path) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                return "more than one picture"
+            if picture.has_transparency_data:
+                return "transparency"
+            if picture.mode not in ("1", "L", "P", "RGB"):
+                return f"pixels of another kind than 8 bits of grey or RGB ({picture.mode})"
+            if self.channels == 1 and picture.mode not in ("1", "L"):
+                return "colour"
+            ImageOps.exif_transpose(picture, in_place=True)
+            own = (picture.height, picture.width)
+        return None if self._sides in (None, own) else "another size"
 
     def signal(self, shapes: Collection[tuple[int, ...]], labels: Sequence[str] = ()) -> Signal:
         """256 levels from 0 to 255, on the grid (H, W)."""

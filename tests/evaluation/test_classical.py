@@ -34,7 +34,7 @@ def test_the_bytes_are_those_of_files_on_disk_that_hold_the_pictures(name: str, 
     assert len(files) == 3 and x_hat.shape == x.shape and x_hat.dtype == torch.uint8
     for pixels, file, back in zip(x.movedim(1, -1).numpy(), files, x_hat.movedim(1, -1).numpy(), strict=True):
         path = tmp_path / "picture"
-        Image.fromarray(pixels.squeeze()).save(path, codec.format, quality=60, **codec.options)
+        Image.fromarray(pixels.squeeze()).save(path, codec.format, quality=60, **codec.options[0])
         assert path.read_bytes() == file
         with Image.open(path) as opened:
             assert opened.size == (28, 20)

@@ -56,9 +56,11 @@ class SimVectorQuantizer(Quantizer):
 
     def codes(self) -> Tensor:
         """[K, D], the mapped codebook: all of it, as a product with fewer rows may round otherwise, and `lookup` would
-        not be z to the bit."""
+        not be z to the bit. In use it is a float64 product, rounded, as machines round float32 ones each in its way."""
         with torch.autocast(self.vectors.device.type, enabled=False):
-            return F.linear(self.vectors, self.map)
+            if self.training:
+                return F.linear(self.vectors, self.map)
+            return F.linear(self.vectors.double(), self.map.double()).float()
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         codes, vectors = self.codes(), to_vectors(z_e)

@@ -16,7 +16,7 @@ MODALITIES = ("image", "audio", "series", "video")
 """A file holds the place in this list: names are only ever added, at its end."""
 
 MOST_CHUNKS = 1 << 20
-_MOST_VALUES = 1 << 32
+_MOST_VALUES = 1 << 28
 
 
 class Header(NamedTuple):

@@ -32,7 +32,7 @@ class Samples(NamedTuple):
 
 def items_per_chunk(layout: Layout) -> int:
     """As many items as both ends can walk together in moderate memory, at most `MOST_ITEMS`: a reader takes no more."""
-    logits = sum(layout.tokens) * max(max(sizes) for sizes in layout.codebook_sizes)
+    logits = sum(tokens * max(sizes) for tokens, sizes in zip(layout.tokens, layout.codebook_sizes, strict=True))
     return max(1, min(MOST_ITEMS, _MOST_LOGITS // logits))
 
 
@@ -57,12 +57,16 @@ def decode_samples(
     lost `on_damage` is told, also where a chunk was read but decodes to other indices than were encoded."""
     start, n = 0, windows.number
     together = n * max(1, header.items_per_chunk // n)
+    likeliest: dict[tuple[object, ...], Indices] = {}  # a walk each, however many windows are lost
     for *items, read in _regroup(_decoded(codec, windows, header, chunks, on_damage), together):
         partly = read.view(-1, n).any(1).repeat_interleave(n) & ~read
-        for rows in partly.nonzero()[:, 0].split(header.items_per_chunk):
-            likeliest = codec.likeliest(*_told(windows, header, start + rows)) if len(rows) else ()
-            for level, symbols in zip(items, likeliest, strict=False):
-                level[rows] = symbols
+        for row in partly.nonzero()[:, 0].tolist():
+            coded, side = _told(windows, header, torch.tensor([start + row]))
+            known = (*map(int, side.get("label", ())), *(level.numpy().tobytes() for level in coded))
+            if known not in likeliest:
+                likeliest[known] = codec.likeliest(coded, side)
+            for level, symbols in zip(items, likeliest[known], strict=False):
+                level[row] = symbols[0]
         samples = torch.arange(start // n, (start + len(read)) // n)
         yield Samples(windows.join(tuple(items)), _side(header, samples), read.view(-1, n))
         start += len(read)
@@ -75,7 +79,9 @@ def check_header(header: Header, windows: Windows) -> None:
     if header.items_per_chunk > (most := items_per_chunk(windows.layout)):
         raise ValueError(f"it has {header.items_per_chunk} windows a chunk, of which the model takes {most} at most")
     if header.windows * sum(windows.layout.tokens) > _MOST_TOKENS:
-        raise ValueError(f"its samples of {header.grid} are too large; a sample has at most {_MOST_TOKENS} tokens")
+        raise ValueError(
+            f"its samples of {header.grid} are too large; make smaller ones of them, of {_MOST_TOKENS} symbols at most"
+        )
 
 
 def _decoded(

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from vqkit import codec
 from vqkit.autoencoders import Autoencoder
+from vqkit.codec import Codec
 from vqkit.data import Dataset, spread, sweep
 from vqkit.priors import IndependentPrior, Prior
 from vqkit.run.coder import Coder, qualities
@@ -19,7 +20,7 @@ def coded_rate(tokenizer: Autoencoder, prior: Prior, modality: str, data: Datase
     """`coded_bits`, 8 x the bytes of one file a sample, and of how many samples it is, `coded_samples`: evenly spread
     over the data, up to `most` where the prior's symbols are independent, else as many as have 16,384 symbols, and 256
     at most. Their labels are in the file where prior or decoder are told them."""
-    coder, signal = Coder(tokenizer, prior, qualities(tokenizer)[-1]), tokenizer.signal
+    coder, signal = Coder(tokenizer, Codec(prior), qualities(tokenizer)[-1]), tokenizer.signal
     quick = isinstance(prior, IndependentPrior)
     few = min(most, _SAMPLES, max(1, _SYMBOLS // sum(prior.layout.tokens)))
     indices: list[Indices] = []

@@ -10,7 +10,6 @@ from torch import Tensor
 from vqkit import codec
 from vqkit.autoencoders import Autoencoder, LosslessPrior, decode_any, encode_any, grids_of
 from vqkit.codec import Chunk, Codec, Header, Windows
-from vqkit.priors import Prior
 from vqkit.signal import Indices, Side
 
 UNKNOWN = "0" * 16
@@ -35,27 +34,20 @@ class Coder:
 
     Args:
         tokenizer: makes the indices.
-        prior: says how likely they are.
-        kept: one of the tokenizer's `qualities`, or `everything`.
-        fingerprints: of the tokenizer and of the prior, 16 hex digits each.
-
-    Raises ValueError where `everything` is to be kept and the decoder is no prior over values.
+        codec: of the prior that says how likely they are, or of a `LosslessPrior`.
+        kept: one of the tokenizer's `qualities`; with a `LosslessPrior`, `everything`.
+        fingerprints: of the tokenizer and of the prior of its tokens, 16 hex digits each.
     """
 
     def __init__(
         self,
         tokenizer: Autoencoder,
-        prior: Prior,
+        codec: Codec,
         kept: tuple[int, ...],
         fingerprints: tuple[str, str] = (UNKNOWN, UNKNOWN),
     ) -> None:
-        self.lossless = LosslessPrior(tokenizer, prior) if len(kept) > len(tokenizer.levels) else None
-        self.tokenizer, self.codec, self.kept, self.fingerprints = (
-            tokenizer,
-            Codec(self.lossless or prior),
-            kept,
-            fingerprints,
-        )
+        self.tokenizer, self.codec, self.kept, self.fingerprints = tokenizer, codec, kept, fingerprints
+        self.lossless = codec.prior if isinstance(codec.prior, LosslessPrior) else None
 
     def windows(self, size: tuple[int, ...]) -> Windows:
         """How the tokens of samples of this size are cut. Raises ValueError where the tokenizer takes none such."""

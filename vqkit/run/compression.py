@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from vqkit import checkpoint, codec
+from vqkit.autoencoders import LosslessPrior
+from vqkit.codec import Codec
 from vqkit.data import named_files, told_apart
 from vqkit.priors import Prior, UniformPrior
 from vqkit.progress import Progress
 from vqkit.run.coder import UNKNOWN, Coder, everything, qualities
-from vqkit.run.files import label_of, read_file
+from vqkit.run.files import label_of, read_file, refuse_loss
 from vqkit.run.run import Run
 
 Known = Literal["uniform", "learned", "unigram"]
@@ -65,6 +67,9 @@ def compress_files(
     """
     sources, out = named_files(files, run.recipe.modality.suffixes), Path(out)
     coder, number = make_coder(run, prior, quality, lossless), label_of(run, label)
+    if lossless:
+        for source in sources:
+            refuse_loss(run, source)
     if out.suffix == SUFFIX and not bare:
         jobs = {out: sources}
     else:
@@ -102,8 +107,12 @@ def make_coder(run: Run, prior: Known = "learned", quality: int | None = None, l
         raise ValueError(
             f"quality is {quality}; give a number from 1, the coarsest, to {len(possible)}, this run's best"
         )
-    kept = everything(run.tokenizer) if lossless else possible[-1 if quality is None else quality - 1]
-    return Coder(run.tokenizer, _prior(run, prior), kept, (run.fingerprint, prior_fingerprint(run, prior)))
+    known = _prior(run, prior)
+    if lossless:
+        known, kept = LosslessPrior(run.tokenizer, known), everything(run.tokenizer)
+    else:
+        kept = possible[-1 if quality is None else quality - 1]
+    return Coder(run.tokenizer, Codec(known), kept, (run.fingerprint, prior_fingerprint(run, prior)))
 
 
 def prior_fingerprint(run: Run, known: Known) -> str:
@@ -114,7 +123,7 @@ def prior_fingerprint(run: Run, known: Known) -> str:
         _ = run.prior  # refuses what is not there
         return checkpoint.fingerprint(run.folder / "prior")
     counts = (run.unigram.get_buffer(f"counts_{level}") for level in range(len(run.layout.grids)))
-    return hashlib.sha256(b"".join(count.numpy().astype("<i8").tobytes() for count in counts)).hexdigest()[:16]
+    return hashlib.sha256(b"".join(count.cpu().numpy().astype("<i8").tobytes() for count in counts)).hexdigest()[:16]
 
 
 def _prior(run: Run, known: Known) -> Prior:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vqkit.autoencoders import takes_any_size
 from vqkit.data import named_files, told_apart
+from vqkit.modality import Modality
 from vqkit.run.run import Run
 from vqkit.signal import Side
 
@@ -54,15 +55,26 @@ def read_file(run: Run, file: str | os.PathLike[str]) -> Tensor:
     """A file's sample x [C, *grid] in native values, with the run's channels: of its own size where the tokenizer takes
     any, else fitted to the tokenizer's as the recipe says. Raises ValueError where it cannot be read, or is of another
     size than the tokenizer's after all."""
-    signal, modality = run.tokenizer.signal, run.recipe.modality
-    if any_size := takes_any_size(run.tokenizer):
-        modality = modality.unfitted(signal.channels)
-    x = torch.from_numpy(modality.decode(Path(file)).copy()).movedim(-1, 0)
-    if not any_size and x.shape != (signal.channels, *signal.grid):
+    signal = run.tokenizer.signal
+    x = torch.from_numpy(_modality(run).decode(Path(file)).copy()).movedim(-1, 0)
+    if x.shape != (signal.channels, *signal.grid) and not takes_any_size(run.tokenizer):
         raise ValueError(
             f"{file} is {[*x.shape[1:], x.shape[0]]}, this run takes {[*signal.grid, signal.channels]}; resize it"
         )
     return x
+
+
+def refuse_loss(run: Run, file: str | os.PathLike[str]) -> None:
+    """Raises ValueError where `read_file` refuses a file, or does not give all that it holds."""
+    read_file(run, file)
+    if left_out := _modality(run).left_out(Path(file)):
+        raise ValueError(f"{file} has {left_out}, which would be lost; convert it, or leave --lossless out")
+
+
+def _modality(run: Run) -> Modality:
+    """How files are read."""
+    modality = run.recipe.modality
+    return modality.unfitted(run.tokenizer.signal.channels) if takes_any_size(run.tokenizer) else modality
 
 
 def _side(run: Run, n: int, label: int | str | None) -> Side:

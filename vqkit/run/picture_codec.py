@@ -32,11 +32,12 @@ class RunCodec:
     def __init__(self, name: str, run: Run, bare: bool = False) -> None:
         self.name, self.run, self.bare = name, run, bare
         label_of(run, None)
-        number, own = len(qualities(run.tokenizer)), run.folder.resolve().name
+        possible, own = qualities(run.tokenizer), run.folder.resolve().name
         which = "" if name in (own, str(run.folder)) else f"{own}, "
+        best = make_coder(run)
         self._coders = {
-            f"{which}quality {quality} of {number}": make_coder(run, "learned", quality)
-            for quality in range(1, number + 1)
+            f"{which}quality {quality} of {len(possible)}": Coder(run.tokenizer, best.codec, kept, best.fingerprints)
+            for quality, kept in enumerate(possible, 1)
         }
 
     @property

@@ -122,7 +122,7 @@ class Run:
         """How often each code is used in the train tokens: the baseline of every prior."""
         prior = UnigramPrior(self.layout)
         prior.fit(self.token_batches("train"))
-        return prior
+        return prior.to(self.device)
 
     def token_batches(self, split: Split) -> Iterator[tuple[Indices, Side]]:
         """All of a split's own tokens, in order."""
