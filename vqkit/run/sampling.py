@@ -12,7 +12,7 @@ from vqkit.priors import AS_LEARNED, Choice, Prior, sample
 from vqkit.progress import Progress
 from vqkit.signal import Indices, Side
 
-FEWEST, MOST, _TOKENS = 16, 256, 1 << 14  # samples drawn and decoded at a time, and about as many tokens
+FEWEST, MOST, _TOKENS = 16, 256, 1 << 16  # samples drawn and decoded at a time, and about as many tokens
 
 
 def draws(
