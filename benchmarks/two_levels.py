@@ -48,15 +48,14 @@ def main() -> None:
     out, steps = chosen.out or Path(tempfile.mkdtemp()) / "run", QUICK if chosen.quick else WHOLE
     changes = {"training.max_steps": steps.tokenizer, "prior_training.max_steps": steps.prior}
     seconds = {stage: trained(chosen.data, out, stage, changes) for stage in TRAINED}
-    run = pipeline.train("fashion-mnist-vqvae2", data=chosen.data, out=out, **changes)
+    run = pipeline.train("fashion-mnist-vqvae2", data=chosen.data, out=out, stages=["evaluation"], **changes)
     if "classification" not in run.evaluation.get(GENERATION, {}):
         run.save_evaluation(run.evaluation | {GENERATION: evaluate_samples(run, classify=True)})
-        run = pipeline.train("fashion-mnist-vqvae2", data=chosen.data, out=out, **changes)
+    print(f"report: {pipeline.report(run)}")
     found = run.evaluation
     Console().print(table(found))
     for row in classification_rows(found[GENERATION]["classification"]):
         print(f"{row.source:16}", *row.values, flush=True)
-    print(f"report: {run.results['report']}")
     if not chosen.quick:
         result: dict[str, Any] = {"machine": machine(), **steps._asdict(), "seconds": seconds, **found}
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
