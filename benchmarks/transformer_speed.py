@@ -1,6 +1,6 @@
 """Sampling from a transformer: the walk with its cache in float32 and bfloat16, beside the same by whole passes and,
-where it is installed, `generate` of the transformers library, for a Llama of the same size in both precisions, with the
-cache that it takes by default.
+where it is installed, `generate` of the transformers library, for a GPT-2 and a Llama of the same size in both
+precisions, with the cache that it takes by default.
 
     python benchmarks/transformer_speed.py
 
@@ -54,25 +54,29 @@ def whole_passes(prior: TransformerPrior) -> float:
         return seconds(lambda: [prior.log_prob(indices, {}) for _ in range(PASSES)]) / PASSES * TOKENS
 
 
-def peer(precision: torch.dtype) -> Callable[[], Any]:
-    """Draws a batch with the library."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+def peers(precision: torch.dtype) -> dict[str, Callable[[], Any]]:
+    """What draws a batch with the library, by its model."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-    hidden = prior_over((1, 1)).net.blocks[0].feed_forward.hidden
-    config = LlamaConfig(
-        vocab_size=CODEBOOK,
+    common = {"vocab_size": CODEBOOK, "bos_token_id": 0, "eos_token_id": None, "pad_token_id": None}
+    llama = LlamaConfig(
         hidden_size=SIZE["width"],
-        intermediate_size=hidden,
+        intermediate_size=prior_over((1, 1)).net.blocks[0].feed_forward.hidden,
         num_hidden_layers=SIZE["depth"],
         num_attention_heads=SIZE["heads"],
         max_position_embeddings=2 * TOKENS,
-        bos_token_id=0,
-        eos_token_id=None,
-        pad_token_id=None,
+        **common,
     )
-    model, start = LlamaForCausalLM(config).eval().to(precision), torch.zeros(BATCH, 1, dtype=torch.int64)
-    length = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
-    return lambda: model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0, **length)
+    gpt2 = GPT2Config(
+        n_embd=SIZE["width"], n_layer=SIZE["depth"], n_head=SIZE["heads"], n_positions=2 * TOKENS, **common
+    )
+    start, length = torch.zeros(BATCH, 1, dtype=torch.int64), {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
+
+    def drawing(model: Any) -> Callable[[], Any]:
+        model = model.eval().to(precision)
+        return lambda: model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0, **length)
+
+    return {"GPT-2": drawing(GPT2LMHeadModel(gpt2)), "Llama": drawing(LlamaForCausalLM(llama))}
 
 
 def arithmetic(grid: tuple[int, ...]) -> int:
@@ -95,7 +99,7 @@ def main() -> None:
         own = copy.deepcopy(prior).to(precision)
         samplers[f"walk, {name}"] = partial(sample, own, own.layout, BATCH, {})
         if importlib.util.find_spec("transformers") is not None:
-            samplers[f"transformers, {name}"] = peer(precision)
+            samplers |= {f"transformers' {model}, {name}": draw for model, draw in peers(precision).items()}
     rounds = [{name: seconds(draw) for name, draw in samplers.items()} for _ in range(ROUNDS + 1)][1:]  # one warms up
     taken = {name: statistics.median(times[name] for times in rounds) for name in samplers}
     taken["whole_passes"] = whole_passes(prior)

@@ -31,7 +31,7 @@ from vqkit.recipe import Recipe
 from vqkit.recipe import load as load_recipe
 from vqkit.run.coded import coded_rate
 from vqkit.run.editing import Kept, kept_tokens
-from vqkit.run.sampling import draws
+from vqkit.run.sampling import draws, labels_of
 from vqkit.signal import Batch, Indices, Layout, Side
 from vqkit.tokens import TokenShards
 from vqkit.training.metrics import read_rows
@@ -198,17 +198,7 @@ class Run:
 
     def labels(self, n: int, label: int | str | None = None) -> Tensor | None:
         """The labels [n] that `sample` draws for; None where neither prior nor decoder is told any."""
-        told = self.tokenizer.decoder.classes or (self.tokenizer.discrete and self.prior.knows_classes)
-        names = self.tokenizer.signal.labels if told else ()
-        if n < 1:
-            raise ValueError(f"n is {n}; draw at least one sample")
-        if label is None:
-            return torch.arange(n) % len(names) if names else None
-        if not names:
-            raise ValueError("neither the prior nor the decoder of this run knows classes; leave label out")
-        if str(label) not in names and not (str(label).isdecimal() and int(label) < len(names)):
-            raise ValueError(f"there is no label {label}; name one of {', '.join(names)}")
-        return torch.full((n,), names.index(str(label)) if str(label) in names else int(label))
+        return labels_of(self.tokenizer, self.prior if self.tokenizer.discrete and self.can_sample else None, n, label)
 
     def reconstruct(self, x: Tensor, side: Side | None = None, levels: int | None = None) -> Tensor:
         """x [B, C, *grid] native -> its reconstruction, native. `side` has the labels [B] where the decoder is told

@@ -15,6 +15,22 @@ from vqkit.signal import Indices, Side
 FEWEST, MOST, _TOKENS = 16, 256, 1 << 16  # samples drawn and decoded at a time, and about as many tokens
 
 
+def labels_of(tokenizer: Autoencoder, prior: Prior | None, n: int, label: int | str | None) -> Tensor | None:
+    """The labels [n] that samples are drawn for: `label`, a class by name or number, or the classes in turn; None where
+    neither prior nor decoder is told any. Raises ValueError where there is no such class, or none at all."""
+    told = tokenizer.decoder.classes or (prior is not None and prior.knows_classes)
+    names = tokenizer.signal.labels if told else ()
+    if n < 1:
+        raise ValueError(f"n is {n}; draw at least one sample")
+    if label is None:
+        return torch.arange(n) % len(names) if names else None
+    if not names:
+        raise ValueError("neither the prior nor the decoder of this run knows classes; leave label out")
+    if str(label) not in names and not (str(label).isdecimal() and int(label) < len(names)):
+        raise ValueError(f"there is no label {label}; name one of {', '.join(names)}")
+    return torch.full((n,), names.index(str(label)) if str(label) in names else int(label))
+
+
 def draws(
     tokenizer: Autoencoder,
     prior: Prior | None,
