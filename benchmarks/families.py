@@ -26,7 +26,7 @@ import matplotlib
 import numpy as np
 from machine import machine
 from matplotlib import pyplot as plt
-from runs import PICTURES, part, table, training
+from runs import PICTURES, THREADS, part, table, training
 from torch import Tensor
 
 from vqkit.data import open_dataset, open_source, spread
@@ -141,7 +141,13 @@ def main() -> None:
         drawn = {name: run.sample(SHOWN) for name, run in runs.items() if run.can_sample}
         show(drawn, first, out / f"{data}-samples.png")
     if not chosen.quick:
-        result = {"machine": machine(), "steps": scale.steps, "prior_steps": scale.prior_steps, **tables}
+        result = {
+            "machine": machine(),
+            "threads a model": THREADS,
+            "steps": scale.steps,
+            "prior_steps": scale.prior_steps,
+            **tables,
+        }
         path = Path(__file__).parent / "results" / "families.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
 

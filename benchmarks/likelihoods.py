@@ -1,4 +1,4 @@
-"""Bits a dimension of one network under every likelihood of pixels, as a VAE and as a VQ-VAE, at equal steps.
+"""Bits a dimension of one network under four likelihoods of pixels, as a VQ-VAE, and under two as a VAE, at equal steps.
 
     python benchmarks/likelihoods.py --fashion-mnist FOLDER --cifar10 FOLDER [--out RUNS]
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from families import WIDTH, codes
 from machine import machine
-from runs import PICTURES, part, table, training
+from runs import PICTURES, THREADS, part, table, training
 
 STEPS, PRIOR_STEPS, BATCH = 1500, 500, 32
 
@@ -61,7 +61,14 @@ def main() -> None:
     for data, modality in PICTURES.items():
         source = getattr(chosen, data.replace("-", "_"))
         tables[data], _ = table(data, source, models(modality["channels"]), out)
-    result = {"machine": machine(), "steps": STEPS, "batch_size": BATCH, "prior_steps": PRIOR_STEPS, **tables}
+    result = {
+        "machine": machine(),
+        "threads a model": THREADS,
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "prior_steps": PRIOR_STEPS,
+        **tables,
+    }
     path = Path(__file__).parent / "results" / "likelihoods.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vqkit import pipeline
 from vqkit.bottlenecks.codebook import Codebook
@@ -25,6 +30,7 @@ COLUMNS = {  # of the table: what the evaluation of the test split calls it, and
     "parameters": ("parameters", 0),
     "seconds": ("seconds", 0),
 }
+THREADS, _MOST_PROCESSES = 1, 4  # of each model, and models at a time, of two gigabytes each
 PICTURES = {"fashion-mnist": {"size": 28, "channels": 1}, "cifar10": {"size": 32, "channels": 3}}
 """The data sets, and their modality."""
 
@@ -64,15 +70,22 @@ def measured(source: str, changes: Mapping[str, Any], out: Path) -> dict[str, An
 def table(
     data: str, source: str, models: Mapping[str, Mapping[str, Any]], out: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Run]]:
-    """The numbers of every model on a data set, printed as they come, and the runs, which are in OUT/DATA."""
+    """The numbers of every model on a data set, printed as they come, and the runs, which are in OUT/DATA. Each model
+    has a process of its own on one core: small nets do not gain much by a second one."""
     print(f"{data:24}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
     (out / data).mkdir(parents=True, exist_ok=True)
-    cells, runs = {}, {}
-    for name, changes in models.items():
-        folder = out / data / name.lower().replace(", ", "-").replace(" ", "-")
-        cells[name] = measured(source, {"modality.init_args": PICTURES[data], **changes}, folder)
-        runs[name] = Run(folder)
-        shown = ((cells[name][key], decimals) for key, decimals in COLUMNS.values())
-        texts = ("-" if value is None else f"{value:,.{decimals}f}" for value, decimals in shown)
-        print(f"{name:24}" + "".join(f"{text:>11}" for text in texts), flush=True)
-    return cells, runs
+    folders = {name: out / data / name.lower().replace(", ", "-").replace(" ", "-") for name in models}
+    cells = {}
+    with ProcessPoolExecutor(
+        min(_MOST_PROCESSES, os.cpu_count() or 1), get_context("spawn"), torch.set_num_threads, (THREADS,)
+    ) as pool:
+        jobs = {
+            name: pool.submit(measured, source, {"modality.init_args": PICTURES[data], **changes}, folders[name])
+            for name, changes in models.items()
+        }
+        for name, job in jobs.items():
+            cells[name] = job.result()
+            shown = ((cells[name][key], decimals) for key, decimals in COLUMNS.values())
+            texts = ("-" if value is None else f"{value:,.{decimals}f}" for value, decimals in shown)
+            print(f"{name:24}" + "".join(f"{text:>11}" for text in texts), flush=True)
+    return cells, {name: Run(folder) for name, folder in folders.items()}
