@@ -1,4 +1,4 @@
-"""Bits a dimension of one network under four likelihoods of pixels, as a VQ-VAE, and under two as a VAE, at equal steps.
+"""Bits a dimension of one network under four likelihoods of pixels as a VQ-VAE, and two as a VAE, at equal steps.
 
     python benchmarks/likelihoods.py --fashion-mnist FOLDER --cifar10 FOLDER [--out RUNS]
 

@@ -19,17 +19,27 @@ COLUMNS = {  # of benchmarks/results/families.json, with decimals
     "parameters": ("parameters", 0),
     "seconds": ("seconds", 0),
 }
+OF_LIKELIHOODS = ("PSNR, dB", "estimated bits", "bits/dim, training prior", "learned prior", "seconds")
 DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 
 
 def families_table(families: dict[str, Any]) -> str:
     """benchmarks/results/families.json as Markdown, a row a model of each data set."""
+    return _table(families, COLUMNS)
+
+
+def likelihoods_table(likelihoods: dict[str, Any]) -> str:
+    """benchmarks/results/likelihoods.json, likewise."""
+    return _table(likelihoods, {name: column for name, column in COLUMNS.items() if name in OF_LIKELIHOODS})
+
+
+def _table(measured: dict[str, Any], columns: dict[str, tuple[str, int]]) -> str:
     rows = [
-        [title, name, *(_shown(found[key], decimals) for key, decimals in COLUMNS.values())]
+        [title, name, *(_shown(found[key], decimals) for key, decimals in columns.values())]
         for data, title in DATA.items()
-        for name, found in families[data].items()
+        for name, found in measured[data].items()
     ]
-    return markdown(["data", "model", *COLUMNS], rows)
+    return markdown(["data", "model", *columns], rows)
 
 
 def scenes_table(measured: dict[str, dict[str, float | None]]) -> str:
@@ -71,3 +81,4 @@ def pca_to_vqvae() -> None:
     store("pca_to_vqvae", measured)
     fill("pca_to_vqvae", scenes_table(measured))
     fill("pca_to_vqvae", families_table(stored(BENCHMARKS / "families.json")))
+    fill("pca_to_vqvae", likelihoods_table(stored(BENCHMARKS / "likelihoods.json")))
