@@ -59,6 +59,7 @@ TINY = {
     "prior_training.max_steps": 30,
     "tokenizer.width": 4,
     "tokenizer.bottleneck.codebook_size": 16,
+    "tokenizer.value_prior": {"class_path": "PixelCNN", "init_args": {"width": 4, "depth": 1, "context_channels": 4}},
     "prior.width": 8,
     "prior.depth": 1,
     "prior.heads": 2,
@@ -215,8 +216,9 @@ def mutations(count: int) -> dict[str, float]:
         outcomes: Counter[str] = Counter()
         for number in range(count):
             name = list(truth)[number % len(truth)]
-            data = mutated((folder / f"{name}.vqz").read_bytes(), generator)
+            data, forged = mutated((folder / f"{name}.vqz").read_bytes(), generator, run)
             outcome, seconds = timed(lambda data=data, name=name: outcome_of(run, data, truth[name], folder))  # type: ignore[misc]
+            outcome = f"forged, {outcome}".replace("wrong", "decoded") if forged else outcome
             outcomes[outcome] += 1
             longest = max(longest, seconds)
             if number % 1000 == 999:
@@ -225,25 +227,30 @@ def mutations(count: int) -> dict[str, float]:
 
 
 def originals(run: Run, folder: Path) -> dict[str, list[str]]:
-    """Sound files, and digests of the pictures that they hold: one, many, and a large one of windows."""
+    """Sound files, and digests of the pictures that they hold: one, many, a large one of windows, and one lossless."""
     (folder / "in").mkdir()
     for number, x in enumerate(run.dataset("validation").read(range(70)).x):
         run.recipe.modality.save(x, folder / "in" / f"{number:02}.png")
     large = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
     Image.fromarray(large).save(folder / "large.png")
-    given = {"one": ["in/03.png"], "many": ["in"], "large": ["large.png"]}
     truth = {}
-    for (name, files), prior in zip(given.items(), ("unigram", "learned", "unigram"), strict=True):
-        compress_files(run, [folder / file for file in files], folder / f"{name}.vqz", prior=prior, bar=False)  # type: ignore[arg-type]
+    for name, file, prior in (
+        ("one", "in/03.png", "unigram"),
+        ("many", "in", "learned"),
+        ("large", "large.png", "unigram"),
+        ("lossless", "in/03.png", "unigram"),
+    ):
+        out, lossless = folder / f"{name}.vqz", name == "lossless"
+        compress_files(run, [folder / file], out, prior=prior, lossless=lossless, bar=False)  # type: ignore[arg-type]
         paths = decompress_files(run, [folder / f"{name}.vqz"], folder / name, bar=False).paths
         truth[name] = [digest(path) for path in paths]
     return truth
 
 
-def mutated(data: bytes, generator: np.random.Generator) -> bytes:
+def mutated(data: bytes, generator: np.random.Generator, run: Run) -> tuple[bytes, bool]:
     """A copy with a byte or some changed, left out, put in, moved; or cut short; or with a header that is another, but
-    has its checksum."""
-    changed, kind = bytearray(data), int(generator.integers(7))
+    has its checksum. Whether it is forged: a header of another size, with all that follows from it."""
+    changed, kind = bytearray(data), int(generator.integers(8))
     start, length = int(generator.integers(len(data))), int(generator.integers(1, 9))
     noise = generator.integers(0, 256, length, np.uint8).tobytes()
     if kind == 0:
@@ -264,13 +271,17 @@ def mutated(data: bytes, generator: np.random.Generator) -> bytes:
         whole = list(chunks)
         part = ("grid", "samples", "windows", "items_per_chunk")[int(generator.integers(4))]
         value = int(2 ** generator.uniform(0, 20))
+        other = {part: (value, value) if part == "grid" else value}
+        if kind == 7:
+            size = (value, int(2 ** generator.uniform(0, 10)))
+            other = {"grid": size, "windows": make_coder(run, "unigram").windows(size).number}
         try:
-            first = next(codec.blocks(header._replace(**{part: (value, value) if part == "grid" else value}), []))
+            first = next(codec.blocks(header._replace(**other), []))
         except ValueError:
-            return bytes(changed)
+            return bytes(changed), False
         rest = b"".join(codec.blocks(header, whole))[len(next(codec.blocks(header, whole))) :]
         changed = bytearray(first + rest)
-    return bytes(changed)
+    return bytes(changed), kind == 7
 
 
 def outcome_of(run: Run, data: bytes, truth: list[str], folder: Path) -> str:

@@ -197,7 +197,14 @@ def test_nets_of_torchs_own_layers_give_what_the_whole_gives(name: str) -> None:
     assert len(wanted[0].unique()) > 3 and torch.equal(wanted[0], found[0])
     x_hat = model.decode(wanted)[..., :50, :70]
     assert float(x_hat.std()) > 0.1
-    torch.testing.assert_close(decode_any(model, found, {}, (50, 70), 13), x_hat, atol=1e-3, rtol=0)
+    back = decode_any(model, found, {}, (50, 70), 13)
+    torch.testing.assert_close(back, x_hat, atol=1e-3, rtol=0)
+    for rounded in (
+        decode_any(model, found, {}, (50, 70), 13, rounded=True),
+        reconstruct_any(model, x, {}, window=13, rounded=True),
+    ):
+        assert rounded.dtype == signal.to_native(back).dtype
+        torch.testing.assert_close(rounded.float(), back, atol=0.501, rtol=0)
 
 
 BOTTLENECKS = [

@@ -17,14 +17,13 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate
 
-import torch
 from torch import Tensor
 
 from vqkit.autoencoders.autoencoder import Autoencoder, inference
 from vqkit.autoencoders.level import Level
 from vqkit.bottlenecks import Quantizer
 from vqkit.nn import Tile, reaches_of, tiles
-from vqkit.signal import Indices, Side
+from vqkit.signal import Indices, Side, Signal
 
 _POSITIONS = 1 << 18  # of data in a window, its halo not counted: 262144, 512 x 512 or 64 x 64 x 64
 
@@ -43,15 +42,21 @@ def encode_any(tokenizer: Autoencoder, x: Tensor, window: int | None = None) -> 
 
 
 def decode_any(
-    tokenizer: Autoencoder, indices: Indices, side: Side, size: tuple[int, ...], window: int | None = None
+    tokenizer: Autoencoder,
+    indices: Indices,
+    side: Side,
+    size: tuple[int, ...],
+    window: int | None = None,
+    rounded: bool = False,
 ) -> Tensor:
-    """Indices of samples of `size` -> x_hat [B, C, *size], float32 in native values; of the coarsest levels alone where
-    `Autoencoder.prefixes` has their number. `window` as of `encode_any`. Raises ValueError for indices that are not on
-    `grids_of` that size or of another model, and for a tokenizer that is not local where `size` is not its own.
+    """Indices of samples of `size` -> x_hat [B, C, *size] in native values, float32 or, where it is to be `rounded`, of
+    their native type, which takes a quarter of the memory; of the coarsest levels alone where `Autoencoder.prefixes`
+    has their number. `window` as of `encode_any`. Raises ValueError for indices that are not on `grids_of` that size or
+    of another model, and for a tokenizer that is not local where `size` is not its own.
     """
     tokenizer.require_prefix(len(indices))
     if size == tokenizer.signal.grid:
-        return tokenizer.decode(indices, side).to(indices[0].device)
+        return _finished(tokenizer.signal, tokenizer.decode(indices, side).to(indices[0].device), rounded)
     windows = _Windows(tokenizer, size, window)
     found = tuple(tuple(level.shape[2:]) for level in indices)
     if found != windows.grids[: len(indices)]:
@@ -59,20 +64,26 @@ def decode_any(
             f"indices are on grids of {found}, and those of a sample of {size} are on {windows.grids}; decode them "
             "with the size of the sample that was encoded"
         )
-    return windows.decode(indices, side)
+    return windows.decode(indices, side, rounded)
 
 
 def reconstruct_any(
-    tokenizer: Autoencoder, x: Tensor, side: Side, levels: int | None = None, window: int | None = None
+    tokenizer: Autoencoder,
+    x: Tensor,
+    side: Side,
+    levels: int | None = None,
+    window: int | None = None,
+    rounded: bool = False,
 ) -> Tensor:
     """x [B, C, *any grid] -> x_hat of the same shape through every bottleneck, or through the first `levels` alone, as
-    `Autoencoder.reconstruct`. `window` and errors as of `encode_any`, but for that nothing need be discrete."""
+    `Autoencoder.reconstruct`. `rounded` as of `decode_any`; `window` and errors as of `encode_any`, but that nothing
+    need be discrete."""
     if x.shape[2:] == tokenizer.signal.grid:
-        return tokenizer.reconstruct(x, side, levels=levels).to(x.device)
+        return _finished(tokenizer.signal, tokenizer.reconstruct(x, side, levels=levels).to(x.device), rounded)
     levels = len(tokenizer.levels) if levels is None else levels
     tokenizer.require_prefix(levels)
     windows = _Windows(tokenizer, tuple(x.shape[2:]), window)
-    return windows.decode(windows.encode(x, levels), side)
+    return windows.decode(windows.encode(x, levels), side, rounded)
 
 
 def grids_of(tokenizer: Autoencoder, size: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -88,6 +99,10 @@ def takes_any_size(tokenizer: Autoencoder) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _finished(signal: Signal, x_hat: Tensor, rounded: bool) -> Tensor:
+    return signal.to_native(x_hat) if rounded else x_hat
 
 
 class _Windows:
@@ -138,13 +153,17 @@ class _Windows:
                 kept.append(found)
         return kept
 
-    def decode(self, kept: Sequence[Tensor], side: Side) -> Tensor:
+    def decode(self, kept: Sequence[Tensor], side: Side, rounded: bool) -> Tensor:
         """x_hat of the levels that are given."""
-        x_hat = torch.empty(len(kept[0]), self.tokenizer.signal.channels, *self.size, device=kept[0].device)
+        signal, x_hat = self.tokenizer.signal, None
         with inference(self.tokenizer):
             for tile in self._tiles(self._decoder_halo):
                 seen = self.tokenizer.decoder.reconstruct(self.tokenizer.merge(self._zs(kept, tile)), side)
-                tile.put(tile.core_of(seen, self._cell), x_hat, self._cell)
+                core = _finished(signal, tile.core_of(seen, self._cell), rounded)
+                if x_hat is None:
+                    x_hat = core.new_empty(len(kept[0]), signal.channels, *self.size, device=kept[0].device)
+                tile.put(core, x_hat, self._cell)
+        assert x_hat is not None
         return x_hat
 
     def _tiles(self, halo: Fraction) -> Iterator[Tile]:

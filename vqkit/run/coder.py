@@ -84,7 +84,7 @@ class Coder:
         """Native x_hat [B, C, *size] of the indices that were kept; x itself, of everything."""
         if self.lossless:
             return self.lossless.x(indices)
-        return self.tokenizer.signal.to_native(decode_any(self.tokenizer, indices, side, size))
+        return decode_any(self.tokenizer, indices, side, size, rounded=True)
 
     def encode_bare(self, x: Tensor, label: int | None) -> bytes:
         """The payload of x [C, *grid] alone. Raises ValueError where it is of another size than the signal, which both

@@ -209,7 +209,7 @@ class Run:
         for start in range(0, len(x), together):
             rows = slice(start, start + together)
             told = {name: fact[rows].to(self.device) for name, fact in (side or {}).items()}
-            reconstructed.append(signal.to_native(reconstruct_any(self.tokenizer, x[rows], told, levels)).cpu())
+            reconstructed.append(reconstruct_any(self.tokenizer, x[rows], told, levels, rounded=True).cpu())
         return torch.cat(reconstructed)
 
     def save_samples(self, x: Tensor, path: str | os.PathLike[str], columns: int | None = None) -> None:
