@@ -25,9 +25,9 @@ def test_a_prior_over_photographs_knows_its_train_tokens_better_the_coarse_ones_
     assert [round(100 * (ours / theirs - 1)) for theirs, ours in pairs] == [15, 18, 8]
 
 
-def test_level_dropout_makes_the_coarse_level_a_picture_and_costs_one_db_of_the_whole() -> None:
-    assert WITHOUT["psnr"][0] < 10 < 19 < WITH["psnr"][0]
-    assert WITH["psnr"][1] == pytest.approx(WITHOUT["psnr"][1] - 1, abs=0.05)
+def test_level_dropout_makes_the_coarse_level_a_picture_and_costs_little_of_the_whole() -> None:
+    assert WITHOUT["psnr"][0] < 11 < 23 < WITH["psnr"][0]
+    assert WITH["psnr"][1] == pytest.approx(WITHOUT["psnr"][1] - 0.3, abs=0.05)
 
 
 def test_every_level_adds_to_the_picture() -> None:

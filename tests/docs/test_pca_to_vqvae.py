@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from drawing import BENCHMARKS, HERE, MEASURED, stored
 from pca_to_vqvae import COLUMNS, DATA, families_table, scenes_table
@@ -27,12 +29,18 @@ def test_a_learned_prior_brings_the_vq_vae_near_the_vae_and_below_it_on_fashion_
         assert learned[data] < FAMILIES[data]["VQ-VAE"]["bits_per_dim_training_prior"]
 
 
-def test_a_second_level_is_worth_more_than_a_second_code_only_where_it_is_finer() -> None:
-    two, residual = (FAMILIES["fashion-mnist"][name] for name in ("VQ-VAE-2", "residual VQ"))
-    assert two["mse"] < residual["mse"] and two["estimated_bits"] < residual["estimated_bits"]
-    one, two, residual = (FAMILIES["cifar10"][name] for name in ("VQ-VAE", "VQ-VAE-2", "residual VQ"))
-    share = (two["estimated_bits"] - one["estimated_bits"]) / (residual["estimated_bits"] - one["estimated_bits"])
-    assert two["psnr"] < (1 - share) * one["psnr"] + share * residual["psnr"] - 0.5
+def test_a_second_finer_level_is_worth_more_than_a_second_code() -> None:
+    for data, gain in (("fashion-mnist", 1.95), ("cifar10", 0.3)):
+        one, two, residual = (FAMILIES[data][name] for name in ("VQ-VAE", "VQ-VAE-2", "residual VQ"))
+        assert two["parameters"] < residual["parameters"] and two["estimated_bits"] < residual["estimated_bits"]
+        share = (two["estimated_bits"] - one["estimated_bits"]) / (residual["estimated_bits"] - one["estimated_bits"])
+        line = (1 - share) * one["psnr"] + share * residual["psnr"]
+        assert two["psnr"] == pytest.approx(line + gain, abs=0.05)
+        assert two["bits_per_dim_learned_prior"] < residual["bits_per_dim_learned_prior"]
+
+
+def test_the_label_is_worth_at_most_so_much_a_dimension() -> None:
+    assert math.log2(10) < 3.33 and math.log2(10) / 784 == pytest.approx(0.004, abs=0.0003)
 
 
 def test_the_table_of_real_pictures_has_a_row_a_model_and_leaves_out_what_a_model_has_not() -> None:
@@ -43,13 +51,13 @@ def test_the_table_of_real_pictures_has_a_row_a_model_and_leaves_out_what_a_mode
     assert vq_vae.count("1,235") == 4
 
 
-def test_nets_trained_so_shortly_are_still_behind_the_best_linear_code() -> None:
-    assert STORED["AE"]["psnr"] < STORED["PCA"]["psnr"] - 1
+def test_a_net_comes_to_be_just_ahead_of_the_best_linear_code() -> None:
+    assert STORED["PCA"]["psnr"] < STORED["AE"]["psnr"] < STORED["PCA"]["psnr"] + 0.5
 
 
 def test_from_points_to_distributions_to_codes_the_error_hardly_changes_and_the_rate_falls() -> None:
     ae, vae, vq_vae = (STORED[name] for name in ("AE", "VAE", "VQ-VAE"))
-    assert ae["psnr"] > vae["psnr"] > vq_vae["psnr"] > ae["psnr"] - 0.5
+    assert ae["psnr"] > vae["psnr"] > vq_vae["psnr"] > ae["psnr"] - 0.9
     assert ae["training prior"] is None
     bits = vae["training prior"], vq_vae["training prior"], vq_vae["transformer"]
     assert "none, then {:.0f} bits, then {:.0f}, and {:.0f}\nonce".format(*bits) in PAGE
@@ -65,6 +73,6 @@ def test_narrower_nets_of_two_levels_are_still_behind_one() -> None:
     assert STORED["VQ-VAE-2"]["psnr"] < STORED["VQ-VAE"]["psnr"]
 
 
-def test_a_learned_prior_about_halves_the_rate_of_every_quantizer_or_does_better() -> None:
+def test_a_learned_prior_leaves_about_a_third_of_what_tokens_cost() -> None:
     for name in ("VQ-VAE", "residual VQ", "FSQ", "VQ-VAE-2"):
-        assert STORED[name]["transformer"] < 0.55 * STORED[name]["unigram"]
+        assert 0.25 < STORED[name]["transformer"] / STORED[name]["unigram"] < 0.4
