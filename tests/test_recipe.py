@@ -59,6 +59,8 @@ def test_a_recipe_lies_over_its_base_and_options_over_both(tmp_path: Path) -> No
         ("--tokenizer.widht=3", "width"),
         ("--tokenizer.bottleneck.codebok_size=3", "codebook_size"),
         ("--prior.dept=3", "depth"),
+        ("--training.max_step=3", "training.max_steps"),
+        ("--step=3", "tokenizer.bottleneck.step"),
     ],
 )
 def test_an_unknown_option_is_named_with_its_nearest(option: str, nearest: str) -> None:
@@ -72,11 +74,26 @@ def test_an_unknown_option_is_named_with_its_nearest(option: str, nearest: str) 
         ("base: digits\ntraining: {max_stepz: 3}\n", "max_steps"),
         ("base: digits\ntokenizer: {init_args: {widht: 3}}\n", "width"),
         ("base: digits\nmodalty: {class_path: Image}\n", "modality"),
+        ("base: digits\ntokenizer: {class_path: PCA, init_args: {dim: 3}}\n", "tokenizer.bottleneck.dim"),
     ],
 )
 def test_an_unknown_key_in_a_file_is_named_with_its_nearest(tmp_path: Path, text: str, nearest: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=f"there is no key .*; did you mean .*{nearest}"):
+        read(str(tmp_path / "mine.yaml"))
+
+
+def test_a_part_that_lacks_a_value_names_it_with_its_path(tmp_path: Path) -> None:
+    scalar = "{class_path: UniformScalarQuantizer, init_args: {dim: 4}}"
+    (tmp_path / "mine.yaml").write_text(f"base: digits\ntokenizer: {{init_args: {{bottleneck: {scalar}}}}}\n")
+    with pytest.raises(ValueError, match=r"open; add --tokenizer\.bottleneck\.step \.\.\."):
+        read(str(tmp_path / "mine.yaml"))
+
+
+def test_a_part_of_another_family_is_told_in_a_sentence(tmp_path: Path) -> None:
+    scored = "{class_path: DiscretizedDensity, init_args: {density: {class_path: LogisticMixture}}}"
+    (tmp_path / "mine.yaml").write_text(f"base: digits\ntokenizer: {{init_args: {{likelihood: {scored}}}}}\n")
+    with pytest.raises(ValueError, match=r"^LogisticMixture is no part that can stand where it is named"):
         read(str(tmp_path / "mine.yaml"))
 
 

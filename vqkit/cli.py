@@ -114,7 +114,8 @@ def compress(
 
     Args:
         run: folder of a trained run.
-        files: what to compress; of a folder, all pictures in it.
+        files: what to compress; of a folder, all pictures in it, at their own size; a tokenizer that knows a single
+            size, such as PCA, has them fitted to it.
         out: X.vqz for one file of all, which are then of one size; else a folder, for one NAME.vqz a file.
         quality: from 1, the coarsest, as far as the run's tokenizer can leave out levels or codebooks; by default all.
         bare: only what is coded, one NAME.bare a file: no header, and no checks. Of pictures of the run's own size.

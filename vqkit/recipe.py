@@ -25,6 +25,14 @@ from vqkit.priors import Prior
 from vqkit.signal import Layout
 from vqkit.training import Training
 
+_FAMILIES: dict[str, type] = {
+    "modality": Modality,
+    "tokenizer": Architecture,
+    "tokenizer.bottleneck": Bottleneck,
+    "tokenizer.likelihood": Reconstruction,
+    "prior": Prior,
+}
+"""Where a recipe has which parts."""
 _SHIPPED = Path(__file__).parent / "recipes"
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
@@ -79,7 +87,7 @@ def names() -> list[str]:
 
 def parser() -> ArgumentParser:
     """The keys of a recipe, as command-line options with their help."""
-    made = ArgumentParser(exit_on_error=False)
+    made = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     made.add_class_arguments(Recipe)
     made.add_argument("--config", action="config", help="YAML on top of the recipe, as often as needed.")
     return made
@@ -134,16 +142,18 @@ def _sentence(made: ArgumentParser, message: str) -> str:
     """jsonargparse's message in one sentence; for an unknown key, with the one that was probably meant."""
     unknown = re.search(r"(?:unrecognized arguments: --|[Oo]ption '|nested key '|Key ')([\w.]+)", message)
     if unknown:
-        key, known = unknown.group(1), _keys(made)
-        wrong = next((part for part in key.split(".") if part not in known), key)
-        near = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(wrong, known, 1)
-        return f"there is no key {key}; " + (f"did you mean {near[0]}?" if near else "see vqkit train --help")
+        key = unknown.group(1)
+        meant = _meant(key, _keys(made))
+        return f"there is no key {key}; " + (f"did you mean {meant}?" if meant else "see vqkit train --help")
     if missing := re.search(r"arguments are required: (.+)", message):
         keys = missing.group(1).split(", ")
+        keys = [_meant(key, _keys(made)) or key for key in keys]
         options = " ".join(f"--{key} {'SOURCE' if key == 'data' else '...'}" for key in keys)
         return f"the recipe leaves {' and '.join(keys)} open; add {options}"
     if sentence := wrong_value(message):
         return sentence
+    if part := re.search(r"Expected a dot import path string: (\w+)", message):
+        return f"{part[1]} is no part that can stand where it is named; see vqkit train --help for those that can"
     lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
     return " ".join(dict.fromkeys([lines[0], lines[-1]]))  # the key, and the innermost reason
 
@@ -159,13 +169,27 @@ def wrong_value(message: str) -> str | None:
 
 
 def _keys(made: ArgumentParser) -> list[str]:
-    """Every key that a recipe can have, with and without the path to it."""
+    """Every key that a recipe can have, with the path to where it usually stands."""
     found = [action.dest for action in made._actions]
-    families: list[type] = [Modality, Architecture, Prior, Bottleneck, Reconstruction]
-    for cls in families:
-        families += cls.__subclasses__()
-        found += inspect.signature(cls).parameters
-    return [*found, *(part for key in found for part in key.split("."))]
+    for path, family in _FAMILIES.items():
+        classes: list[type] = [family]
+        for cls in classes:
+            classes += cls.__subclasses__()
+            found += [f"{path}.{name}" for name in inspect.signature(cls).parameters]
+    return found
+
+
+def _meant(key: str, known: Sequence[str]) -> str | None:
+    """The known key that one out of its place stands for; of one that is misspelt, the name alone if no more is told."""
+    *_, last = key.split(".")
+    by_name: dict[str, str] = {}
+    for each in known:
+        by_name.setdefault(each.split(".")[-1], each)
+    if last in by_name and key not in known:
+        return by_name[last]
+    wrong = next((part for part in key.split(".") if part not in by_name), key)
+    near = difflib.get_close_matches(key, known, 1)
+    return next(iter(near or difflib.get_close_matches(wrong, by_name, 1)), None)
 
 
 def load(config: str) -> Recipe:

@@ -42,7 +42,10 @@ def decompress_files(
     Raises ValueError, before anything is written, where a file is no .vqz file, or of another model, and where a file
     would be replaced.
     """
-    sources, make = named_files(files, {SUFFIX}), cache(partial(_coder, run))
+    sources, make = named_files(files, {SUFFIX, BARE}), cache(partial(_coder, run))
+    for source in sources:
+        if source.suffix == BARE:
+            raise ValueError(f"{source} is a bare payload, which says nothing of itself; add --bare to decompress it")
     opened: list[tuple[Header, Coder]] = []
     for source in sources:
         with _named(source), source.open("rb") as file:
