@@ -180,7 +180,7 @@ def _keys(made: ArgumentParser) -> list[str]:
 
 
 def _meant(key: str, known: Sequence[str]) -> str | None:
-    """The known key that one out of its place stands for; of one that is misspelt, the name alone if no more is told."""
+    """The known key that one out of its place stands for; of one that is misspelt, its name if no more is told."""
     *_, last = key.split(".")
     by_name: dict[str, str] = {}
     for each in known:
