@@ -126,6 +126,13 @@ def test_a_z_that_costs_or_saves_nothing_is_a_collapsed_posterior(
         )
 
 
+@pytest.mark.parametrize("key", ["kl_weight", "kl_weight_0"])
+@pytest.mark.parametrize(("last", "checks"), [(0.9, ["KL warm-up"]), (0.8, [])])
+def test_a_kl_that_was_not_charged_in_full_is_told(key: str, last: float, checks: list[str]) -> None:
+    rows = log([1.0] * 9, **{key: [0.8] * 8 + [last]})
+    assert [each for each in ill(found(tokenizer=rows)) if each == "KL warm-up"] == checks
+
+
 def test_a_binary_codebook_collapses_too() -> None:
     sizes = (2,) * 3
     books = {"usage_of_codebooks": [[1.0] * 3]}

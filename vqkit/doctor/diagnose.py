@@ -11,7 +11,7 @@ from vqkit.doctor.finding import Finding
 from vqkit.doctor.log import Rows
 from vqkit.doctor.memorisation import memorisation
 from vqkit.doctor.norms import norms_apart
-from vqkit.doctor.posterior import posterior_collapse
+from vqkit.doctor.posterior import posterior_collapse, unfinished_warm_up
 from vqkit.doctor.prior import useless_prior
 from vqkit.evaluation import GENERATION
 from vqkit.signal import Layout
@@ -40,7 +40,7 @@ def diagnose(
             found += [collapse(codebooks), dead_codes(codebooks)]
         suffix = f"_{codebooks.level - 1}" if len(levels) > 1 else ""
         found.append(norms_apart(codebooks, metrics["tokenizer"], suffix))
-    found += [posterior_collapse(held_out), useless_prior(held_out)]
+    found += [posterior_collapse(held_out), unfinished_warm_up(metrics["tokenizer"]), useless_prior(held_out)]
     found.append(memorisation(evaluation.get(GENERATION, {}).get("memorisation", {})))
     for stage, rows in metrics.items():
         gap = overfitting(stage, rows, train, held_out)

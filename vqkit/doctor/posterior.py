@@ -1,4 +1,4 @@
-"""Whether the decoder makes use of z."""
+"""Whether the decoder makes use of z, and whether z was charged for in full."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqkit.doctor.finding import Finding
+from vqkit.doctor.log import Rows
 
 _IGNORED = math.log(2)  # nats a sample: less than a bit, which does not tell two samples apart
 
@@ -29,3 +30,16 @@ def posterior_collapse(held_out: Mapping[str, Any]) -> Finding | None:
     else:
         remedy += "let z be used for free, by a quantizer, or by a GaussianBottleneck with free_bits or a lower beta."
     return Finding("posterior collapse", None, sentence, remedy)
+
+
+def unfinished_warm_up(rows: Rows) -> Finding | None:
+    """The weight of the KL where it still rose when training ended; None where it did not, or there is none."""
+    for key in ("kl_weight", "kl_weight_0"):  # of the only level, or the coarsest: all rise by their updates
+        weights = [row[key] for row in rows if key in row]
+        if len(weights) > 1 and weights[-1] > weights[-2]:
+            sentence = f"The weight of the KL was {weights[-1]:.3g} when training ended, and still rising."
+            remedy = (
+                "z was charged less than it costs: raise training.max_steps, or lower the bottleneck's warmup_updates."
+            )
+            return Finding("KL warm-up", None, sentence, remedy)
+    return None
