@@ -6,7 +6,7 @@ import math
 
 import pytest
 from drawing import BENCHMARKS, HERE, MEASURED, stored
-from pca_to_vqvae import COLUMNS, DATA, families_table, scenes_table
+from pca_to_vqvae import COLUMNS, DATA, families_table, likelihoods_table, scenes_table
 
 PAGE = (HERE / "pca_to_vqvae.md").read_text()
 STORED = stored(MEASURED / "pca_to_vqvae.json")
@@ -19,6 +19,24 @@ def test_the_table_of_scenes_is_what_is_stored() -> None:
 
 def test_the_table_of_real_pictures_is_what_is_stored() -> None:
     assert families_table(FAMILIES) in PAGE
+
+
+def test_a_mixture_costs_fewest_bits_and_has_worse_means_than_the_densities() -> None:
+    likelihoods = stored(BENCHMARKS / "likelihoods.json")
+    assert likelihoods_table(likelihoods) in PAGE
+    for data in DATA:
+        found = {name: row for name, row in likelihoods[data].items() if name.startswith("VQ-VAE")}
+        bits = {name: row["bits_per_dim_learned_prior"] for name, row in found.items()}
+        assert min(bits, key=bits.__getitem__) == "VQ-VAE, mixture"
+        assert found["VQ-VAE, mixture"]["psnr"] < min(
+            found[f"VQ-VAE, {name}"]["psnr"] for name in ("Gaussian", "Laplace")
+        )
+    colour = likelihoods["cifar10"]
+    assert colour["VAE, mixture"]["psnr"] < colour["VQ-VAE, mixture"]["psnr"] < 17
+    second = sorted(found := likelihoods["fashion-mnist"], key=lambda name: found[name]["bits_per_dim_training_prior"])
+    assert [name for name in second if name.startswith("VQ")][:2] == ["VQ-VAE, mixture", "VQ-VAE, categorical"]
+    free, density = (colour[f"VQ-VAE, {name}"]["bits_per_dim_learned_prior"] for name in ("categorical", "Laplace"))
+    assert free > density
 
 
 def test_a_learned_prior_brings_the_vq_vae_near_the_vae_and_below_it_on_fashion_mnist() -> None:
