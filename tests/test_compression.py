@@ -292,6 +292,16 @@ def test_a_bare_payload_can_be_lossless(pixel_by_pixel: Run, pictures: Path, tmp
     assert torch.equal(pixels(tmp_path / "back" / "own.png"), pixels(own))
 
 
+def test_a_bare_payload_is_not_taken_for_a_file(
+    run: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compress_files(run, [pictures / "own.png"], tmp_path / "z", bare=True, bar=False)
+    for given in (tmp_path / "z", tmp_path / "z" / "own.bare"):
+        told = refusal(capsys, "decompress", run.folder, given, "--out", tmp_path / "back")
+        assert "is a bare payload, which says nothing of itself; add --bare" in told
+    assert not (tmp_path / "back").exists()
+
+
 def test_what_cannot_be_lossless_is_refused(
     run: Run, pixel_by_pixel: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

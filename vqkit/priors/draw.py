@@ -42,9 +42,7 @@ class Choice(NamedTuple):
         """Symbols of this shape [B, n], int64, of the logits [B or 1, n or 1, K], which have the guidance already."""
         if self.temperature < torch.finfo(torch.float32).tiny:
             return logits.argmax(-1).expand(shape)
-        below = logits - logits.amax(
-            -1, keepdim=True
-        )  # a maximum of 0 stays finite, however small what it is divided by
+        below = logits - logits.amax(-1, keepdim=True)  # 0 stays 0, however small what it is divided by
         return draw(truncate(below / self.temperature, self.top_k, self.top_p), shape, generator)
 
 
