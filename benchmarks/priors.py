@@ -3,10 +3,11 @@
     python benchmarks/priors.py --fashion-mnist FOLDER --cifar10 FOLDER [--minutes 6] [--out RUNS]
 
 The tokens are those of the recipes `fashion-mnist` (7 x 7 of 512 codes) and `cifar10-sonnet` (8 x 8 of 512). Each prior
-is a run of its own, RUNS/DATA-PRIOR, a copy of RUNS/DATA but for the prior; how many steps it trains is found from how
-long the first ones take. All but the unigram know the class. Nats are a token's, of the first 10,000 pictures of each
-split; a masked prior's are those of the very walk that it samples by. `seconds` are those of drawing the tokens of 64
-pictures at once. Samples of each go to RUNS/DATA-PRIOR/samples.png. Writes benchmarks/results/priors.json.
+is a run of its own, RUNS/DATA-PRIOR, a copy of RUNS/DATA but for the prior, on one core while another is on the next;
+how many steps it trains is found from how long the first ones take. All but the unigram know the class. Nats are a
+token's, of the first 10,000 pictures of each split; a masked prior's are those of the very walk that it samples by.
+`seconds` are those of drawing the tokens of 64 pictures at once. Samples of each go to RUNS/DATA-PRIOR/samples.png.
+Writes benchmarks/results/priors.json.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 from machine import machine
-from runs import PICTURES, part, training
+from runs import PICTURES, part, processes, training
 
 from vqkit import pipeline
 from vqkit.data import spread, sweep
@@ -63,6 +64,28 @@ def steps_in(minutes: float, recipe: str, source: str, base: Path, prior: dict[s
     return max(1, round(minutes * 60 * last["samples_per_second"] / training(1)["batch_size"]))
 
 
+def tokenized(recipe: str, source: str, base: Path) -> None:
+    """The run whose tokens all priors share."""
+    if not (base / "tokens").exists():
+        pipeline.train(recipe, data=source, out=base, stages=["tokenizer", "tokens"], bar=False)
+
+
+def measured(recipe: str, source: str, base: Path, name: str, minutes: float) -> dict[str, Any]:
+    """A prior, trained for so long, and what is told of it, which stays in its folder."""
+    prior, folder = PRIORS[name], base.with_name(f"{base.name}-{name.lower()}")
+    asked = {"minutes_asked": minutes, "prior": prior}
+    stored = folder / "row.json"
+    if not stored.exists() or not asked.items() <= json.loads(stored.read_text()).items():
+        steps = 1 if name == "unigram" else steps_in(minutes, recipe, source, base, prior)
+        if name == "RAR":
+            init = {**prior["init_args"], "random_order_updates": round(ANNEALED * steps)}
+            prior = {**prior, "init_args": init}
+        seconds = trained(recipe, source, base, folder, prior, steps)
+        stored.write_text(json.dumps(asked | row(Run(folder, "cpu"), seconds / 60, steps)))
+    told: dict[str, Any] = json.loads(stored.read_text())
+    return told
+
+
 def row(run: Run, minutes: float, steps: int) -> dict[str, Any]:
     """What is told of a prior."""
     prior, objective = run.prior, PriorObjective(run.prior)
@@ -92,26 +115,23 @@ def main() -> None:
     chosen = parser.parse_args()
     out = chosen.out or Path(tempfile.mkdtemp())
     result: dict[str, Any] = {"machine": machine(), "minutes": chosen.minutes}
-    for data, recipe in RECIPES.items():
-        source, base, result[data] = getattr(chosen, data.replace("-", "_")), out / data, {}
-        if not (base / "tokens").exists():
-            pipeline.train(recipe, data=source, out=base, stages=["tokenizer", "tokens"], bar=False)
-        print(f"{data:16}" + "".join(f"{column:>12}" for column in COLUMNS), flush=True)
-        for name, prior in PRIORS.items():
-            folder = out / f"{data}-{name.lower()}"
-            asked = {"minutes_asked": chosen.minutes, "prior": prior}
-            stored = folder / "row.json"
-            if not stored.exists() or not asked.items() <= json.loads(stored.read_text()).items():
-                steps = 1 if name == "unigram" else steps_in(chosen.minutes, recipe, source, base, prior)
-                if name == "RAR":
-                    init = {**prior["init_args"], "random_order_updates": round(ANNEALED * steps)}
-                    prior = {**prior, "init_args": init}
-                seconds = trained(recipe, source, base, folder, prior, steps)
-                told = row(Run(folder, "cpu"), seconds / 60, steps)
-                stored.write_text(json.dumps(asked | told))
-            result[data][name] = told = json.loads(stored.read_text())
-            texts = (f"{told[column]:,.{0 if told[column] > 99 else 3}f}" for column in COLUMNS)
-            print(f"{name:16}" + "".join(f"{text:>12}" for text in texts), flush=True)
+    sources = {data: getattr(chosen, data.replace("-", "_")) for data in RECIPES}
+    with processes() as pool:
+        for done in [pool.submit(tokenized, RECIPES[data], source, out / data) for data, source in sources.items()]:
+            done.result()
+        jobs = {
+            data: {
+                name: pool.submit(measured, RECIPES[data], source, out / data, name, chosen.minutes) for name in PRIORS
+            }
+            for data, source in sources.items()
+        }
+        for data, rows in jobs.items():
+            print(f"{data:16}" + "".join(f"{column:>12}" for column in COLUMNS), flush=True)
+            result[data] = {}
+            for name, job in rows.items():
+                result[data][name] = told = job.result()
+                texts = (f"{told[column]:,.{0 if told[column] > 99 else 3}f}" for column in COLUMNS)
+                print(f"{name:16}" + "".join(f"{text:>12}" for text in texts), flush=True)
     path = Path(__file__).parent / "results" / "priors.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
 

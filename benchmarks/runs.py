@@ -45,6 +45,12 @@ def training(steps: int, batch_size: int = 64, **more: Any) -> dict[str, Any]:
     return {"max_steps": steps, "batch_size": batch_size, "learning_rate": 2e-3, **more}
 
 
+def processes() -> ProcessPoolExecutor:
+    """A process a core, of one thread each: small nets do not gain much by a second one."""
+    count = min(_MOST_PROCESSES, os.cpu_count() or 1)
+    return ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (THREADS,))
+
+
 def measured(source: str, changes: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """A run from end to end: what evaluation says of the test split, the parameters of the tokenizer and its codebooks,
     and seconds of training, of the prior too. They stay in OUT.json, so that a stopped benchmark goes on with the run
@@ -70,15 +76,12 @@ def measured(source: str, changes: Mapping[str, Any], out: Path) -> dict[str, An
 def table(
     data: str, source: str, models: Mapping[str, Mapping[str, Any]], out: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Run]]:
-    """The numbers of every model on a data set, printed as they come, and the runs, which are in OUT/DATA. Each model
-    has a process of its own on one core: small nets do not gain much by a second one."""
+    """The numbers of every model on a data set, printed as they come, and the runs, which are in OUT/DATA."""
     print(f"{data:24}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
     (out / data).mkdir(parents=True, exist_ok=True)
     folders = {name: out / data / name.lower().replace(", ", "-").replace(" ", "-") for name in models}
     cells = {}
-    with ProcessPoolExecutor(
-        min(_MOST_PROCESSES, os.cpu_count() or 1), get_context("spawn"), torch.set_num_threads, (THREADS,)
-    ) as pool:
+    with processes() as pool:
         jobs = {
             name: pool.submit(measured, source, {"modality.init_args": PICTURES[data], **changes}, folders[name])
             for name, changes in models.items()
