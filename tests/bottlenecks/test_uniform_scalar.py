@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from vqkit.bottlenecks import UniformScalarQuantizer
+from vqkit.bottlenecks import EMAVectorQuantizer, ProductQuantizer, ProjectedQuantizer, UniformScalarQuantizer
 
 
 @pytest.mark.parametrize(("step", "dead_zone"), [(1.0, 1.0), (0.5, 4 / 3), (0.25, 5 / 3), (2.0, 2.0)])
@@ -47,6 +47,45 @@ def test_a_dead_zone_saves_entropy_on_a_laplacian() -> None:
     assert set(dead.z.unique().tolist()) <= set(plain.z.unique().tolist())
 
 
+@pytest.mark.parametrize("dead_zone", [1.0, 1.3, 2.0])
+def test_stages_are_the_quantizers_of_their_steps(dead_zone: float) -> None:
+    z_e = torch.randn(2, 3, 2000) * 4
+    staged = UniformScalarQuantizer(3, 1.0, 41, dead_zone, stages=4)
+    assert staged.codebook_sizes == (41,) * 3 + (3,) * 9 and staged.prefixes == (3, 6, 9, 12) and staged.dim == 3
+    latent = staged(z_e)
+    for stages in (1, 2, 3, 4):
+        alone = UniformScalarQuantizer(3, 2.0 ** (1 - stages), 401, dead_zone)(z_e)
+        z = staged.lookup(latent.indices[:, : 3 * stages])
+        assert float((z != alone.z).float().mean()) < 1e-4  # on the edge of a cell, where float32 decides
+
+
+def test_stages_beyond_the_alphabet_come_as_near_as_they_can() -> None:
+    latent = UniformScalarQuantizer(1, 1.0, 3, stages=3)(torch.tensor([[[-100.0, 1.6, 100.0]]]))
+    assert latent.indices.tolist() == [[[0, 2, 2], [0, 2, 2], [0, 1, 2]]]
+    assert latent.z.tolist() == [[[-1.75, 1.5, 1.75]]]
+
+
+def test_dropout_passes_on_fewer_stages_of_whole_samples_in_training_alone() -> None:
+    z_e = torch.randn(200, 2, 5, 5, requires_grad=True)
+    quantizer = UniformScalarQuantizer(2, 1.0, 9, stages=3, dropout=0.6)
+    latent = quantizer(z_e)
+    prefixes = [quantizer.lookup(latent.indices[:, :books]) for books in quantizer.prefixes]
+    passed = [(latent.z == z).flatten(1).all(1) for z in prefixes]
+    shares = [float(share.float().mean()) for share in passed]
+    assert bool(torch.stack(passed).any(0).all())
+    assert shares == pytest.approx([0.2, 0.2, 0.6], abs=0.1)
+    latent.z.sum().backward()
+    assert torch.equal(z_e.grad, torch.ones_like(z_e))
+    assert torch.equal(quantizer.eval()(z_e).z, prefixes[-1])
+
+
+def test_the_nats_of_a_stage_weigh_a_quarter_of_those_before() -> None:
+    quantizer = UniformScalarQuantizer(2, 1.0, 9, stages=3)
+    assert quantizer.rate_weights == (1, 1, 1 / 4, 1 / 4, 1 / 16, 1 / 16)
+    both = ProductQuantizer([EMAVectorQuantizer(2, 7), ProjectedQuantizer(quantizer, 3)])
+    assert both.rate_weights == (1, *quantizer.rate_weights)
+
+
 def test_every_channel_has_a_codebook() -> None:
     quantizer = UniformScalarQuantizer(64, 0.5)
     assert quantizer.codebook_sizes == (255,) * 64
@@ -77,6 +116,8 @@ def test_the_commitment_counts_squared_steps_and_brings_z_e_back() -> None:
         ({"levels": 256}, "levels is 256; take an odd number"),
         ({"levels": 1}, "levels are"),
         ({"dead_zone": 0.5}, "dead_zone is 0.5"),
+        ({"stages": 0}, "stages is 0"),
+        ({"dropout": 1.5}, "dropout is 1.5"),
         ({"dead_zone": 2.5}, "dead_zone is 2.5"),
     ],
 )

@@ -18,6 +18,7 @@ from vqkit.bottlenecks import (
     Identity,
     ProductQuantizer,
     ResidualQuantizer,
+    UniformScalarQuantizer,
 )
 from vqkit.data import Dataset, open_source, shuffled
 from vqkit.likelihoods import Gaussian
@@ -99,6 +100,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "one codebook": {},
     "residual": {"bottleneck": ResidualQuantizer(EMAVectorQuantizer(4, SIZE), 2)},
     "scalar": {"bottleneck": FiniteScalarQuantizer([5, 3, 4], groups=[2, 1])},
+    "stages": {"bottleneck": UniformScalarQuantizer(3, 1.0, 5, stages=2)},
     "two levels": {"halvings": [2, 1]},
 }
 
@@ -118,13 +120,19 @@ def test_the_rate_is_in_the_loss_per_data_dimension(kind: str) -> None:
     count = sum(level.numel() for level in indices)
     assert float(logs["nats_per_token"]) == pytest.approx(hard / count, rel=1e-5)
     own = prior.loss(indices, BATCH.side)
-    wanted_loss = float((output.loss + own).detach()) + 0.3 * hard / (6 * 64)
+    found = prior.log_prob(indices, BATCH.side)
+    weighted = [
+        -sum(float(log_p[:, q].detach().double().sum()) * weight for q, weight in enumerate(quantizer.rate_weights))
+        for quantizer, log_p in zip(model.quantizers, found, strict=True)
+    ]
+    wanted_loss = float((output.loss + own).detach()) + 0.3 * sum(weighted) / (6 * 64)
     assert float(loss.detach()) == pytest.approx(wanted_loss, rel=1e-4)
 
     soft = torch.zeros(())
     for quantizer, z_e, of_symbols in zip(model.quantizers, output.z_e, log_p, strict=True):
         q = (quantizer.assignment(z_e) / 0.5).softmax(2)
-        soft = soft - (q * of_symbols.clamp_min(-1e6)).sum()  # beyond an alphabet 0 x -1e6, not 0 x -inf
+        weights = torch.tensor(quantizer.rate_weights).view(-1, 1, 1, 1)
+        soft = soft - (weights * q * of_symbols.clamp_min(-1e6)).sum()  # beyond an alphabet 0 x -1e6, not 0 x -inf
     wanted = torch.autograd.grad(output.loss + 0.3 * soft / (6 * 64), list(model.parameters()), allow_unused=True)
     found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
     assert sum(gradient is not None for gradient in found) > 4

@@ -152,6 +152,12 @@ class Quantizer(Bottleneck, ABC):
         """How many of the Q codebooks, from the first on, are enough for `lookup`; fewer than all where they add up."""
         return (len(self.codebook_sizes),)
 
+    @property
+    def rate_weights(self) -> tuple[float, ...]:
+        """What a nat of each of the Q codebooks weighs in training with the rate in the loss: all the same, unless some
+        codebooks only refine what others say."""
+        return (1.0,) * len(self.codebook_sizes)
+
     def lookup(self, indices: Tensor) -> Tensor:
         """[B, Q, *grid] int64 -> z [B, D, *grid], exactly what `forward` gives in eval mode; of fewer than all Q
         codebooks where `prefixes` has their number.
@@ -226,6 +232,13 @@ def positions(z: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return torch.full((z.shape[0],), float(z[0, 0].numel()), device=z.device)
     return mask.flatten(1).sum(1).to(torch.float32)
+
+
+def drawn_depths(batch: int, most: int, dropout: float) -> Tensor:
+    """[batch] int64 on the CPU, by torch's global generator: how many stages each sample passes in training, `most` of
+    them but for a share of `dropout`, which is cut to a random number from 1 on."""
+    cut = torch.rand(batch) < dropout
+    return torch.where(cut, torch.randint(1, most + 1, cut.shape), most)
 
 
 def use_in_batch(indices: Tensor, sizes: tuple[int, ...], mask: Tensor | None) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,10 @@ class CompositeQuantizer(Quantizer):
     @abstractmethod
     def parts(self) -> Sequence[Quantizer]:
         """At least one, in order."""
+
+    @property
+    def rate_weights(self) -> tuple[float, ...]:
+        return tuple(chain.from_iterable(part.rate_weights for part in self.parts))
 
     def advance(self) -> None:
         for part in dict.fromkeys(self.parts):  # once each, however often it occurs

@@ -26,6 +26,10 @@ class ProjectedQuantizer(Quantizer):
         self.down = nn.Linear(dim, quantizer.dim)
         self.up = nn.Linear(quantizer.dim, dim)
 
+    @property
+    def rate_weights(self) -> tuple[float, ...]:
+        return self.quantizer.rate_weights
+
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
         latent = self.quantizer.latent(self._project(z_e), mask)
         return latent._replace(z=self._lift(latent.z), loss=latent.loss * self.quantizer.dim / self.dim)

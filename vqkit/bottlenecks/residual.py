@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from vqkit.bottlenecks import arguments
 from vqkit.bottlenecks.arguments import between, count
-from vqkit.bottlenecks.base import Latent, Quantizer
+from vqkit.bottlenecks.base import Latent, Quantizer, drawn_depths
 from vqkit.bottlenecks.composite import CompositeQuantizer, join_assignments
 from vqkit.bottlenecks.dense import SampledQuantizer
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
@@ -72,8 +72,7 @@ class _Residual(CompositeQuantizer):
 
     def _draw_depths(self, z_e: Tensor) -> Tensor:
         """[B, 1, ...] to go with z_e: how many stages each sample passes."""
-        cut = torch.rand(len(z_e)) < self.dropout
-        depths = torch.where(cut, torch.randint(1, self.depth + 1, cut.shape), self.depth)
+        depths = drawn_depths(len(z_e), self.depth, self.dropout)
         return depths.to(z_e.device).view(-1, *(1,) * (z_e.ndim - 1))
 
     @property

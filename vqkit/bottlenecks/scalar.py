@@ -68,6 +68,11 @@ class ScalarQuantizer(Quantizer, ABC):
         """What trains here, of channel-first `bounded` and `z_q`: nothing, unless a member says otherwise."""
         return bounded.new_zeros(())
 
+    def in_training(self, z_q: Tensor, digits: Tensor) -> Tensor:
+        """What training passes on of z_q, `values` of `digits`, all channels last: all of it, unless a member leaves
+        something out."""
+        return z_q
+
     def digits(self, bounded: Tensor) -> Tensor:
         """The nearest level, int64."""
         # On a GPU nobody has looked for NaN yet; unlike clamping, this makes an index of it, which does no harm.
@@ -80,9 +85,11 @@ class ScalarQuantizer(Quantizer, ABC):
         digits = self.digits(bounded.detach())
         columns = (digits * self.places).split(self.groups, -1)
         indices = torch.stack([column.sum(-1) for column in columns], 1)
-        bounded, z_q = bounded.movedim(-1, 1), self.values(digits).movedim(-1, 1)
+        z_q = self.values(digits)
+        passed = (self.in_training(z_q, digits) if self.training else z_q).movedim(-1, 1)
+        bounded, z_q = bounded.movedim(-1, 1), z_q.movedim(-1, 1)
         kl = positions(z_e, mask) * sum(map(math.log, self.codebook_sizes))
-        z: Tensor = StraightThrough()(bounded, z_q)
+        z: Tensor = StraightThrough()(bounded, passed)
         stats = use_in_batch(indices, self.codebook_sizes, mask) if self.training else {}
         return Latent(z, self.loss(bounded, z_q, mask), kl, indices, stats)
 

@@ -1,13 +1,14 @@
 """Uniform scalar quantization with a dead zone, as transform codecs have it (Sullivan 1996,
-https://doi.org/10.1109/18.532878)."""
+https://doi.org/10.1109/18.532878), and embedded, as in JPEG 2000 (Taubman 2000, https://doi.org/10.1109/83.847830)."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vqkit.bottlenecks.arguments import between, count, positive, weight
-from vqkit.bottlenecks.base import masked_mean
+from vqkit.bottlenecks.base import drawn_depths, masked_mean
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
 
@@ -18,14 +19,23 @@ class UniformScalarQuantizer(ScalarQuantizer):
     z_e that is near 0 becomes 0, where most of a Laplacian lies, so a dead zone above 1 saves more bits than its error
     costs. It is the encoder's choice alone: the reconstruction points do not depend on it.
 
+    Each further stage halves the step: one of three symbols a channel says whether the integer at half the step is
+    twice that of the stage before, or one less or more, which is all that it can be. So the first s stages are the
+    quantizer of step / 2^(s - 1) and nothing is lost by coding a fine one in stages; a codebook is of one stage and
+    one channel, stage by stage, and the first stages alone are enough for a coarser z.
+
     Args:
         dim: channels.
-        step: between neighbouring reconstruction points, in the units of z_e.
-        levels: of a channel, an odd number, so that 0 is one of them.
+        step: between neighbouring reconstruction points of the first stage, in the units of z_e.
+        levels: of a channel in the first stage, an odd number, so that 0 is one of them.
         dead_zone: the width of the cell of 0, in steps: 1 is plain rounding, 4/3 and 5/3 are H.264's for intra and
             inter blocks, 2 is JPEG 2000's.
-        commitment_weight: of |z_e - sg(z)|^2 in squared steps, a mean over latent dimensions. A gradient that is passed
-            straight through everything has nothing else that brings z_e back from beyond the last level.
+        commitment_weight: of |z_e - sg(z)|^2 in squared steps of the last stage, a mean over latent dimensions. A
+            gradient that is passed straight through everything has nothing else that brings z_e back from beyond the
+            last level.
+        stages: how many there are.
+        dropout: share of the samples whose z is made of a random number of stages in training, from one to all, so
+            that the decoder learns to do with fewer. Loss, kl and indices are those of all stages nonetheless.
 
     Raises:
         ValueError: an argument is out of these ranges.
@@ -34,19 +44,61 @@ class UniformScalarQuantizer(ScalarQuantizer):
     straight_through = True
 
     def __init__(
-        self, dim: int, step: float, levels: int = 255, dead_zone: float = 1.0, commitment_weight: float = 0.25
+        self,
+        dim: int,
+        step: float,
+        levels: int = 255,
+        dead_zone: float = 1.0,
+        commitment_weight: float = 0.25,
+        stages: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         if count("levels", levels) % 2 == 0:
             raise ValueError(f"levels is {levels}; take an odd number, so that 0 is a level")
-        super().__init__((levels,) * count("dim", dim), (1,) * dim)
-        self.step, self.levels, self.dead_zone = positive("step", step), levels, between("dead_zone", dead_zone, 1, 2)
+        refinements = count("dim", dim) * (count("stages", stages) - 1)
+        super().__init__((levels,) * dim + (3,) * refinements, (1,) * (dim + refinements))
+        self.dim, self.step, self.levels, self.stages = dim, positive("step", step), levels, stages
+        self.dead_zone = between("dead_zone", dead_zone, 1, 2)
         self.commitment_weight = weight("commitment_weight", commitment_weight)
+        self.dropout = between("dropout", dropout, 0, 1)
+
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """Those that end with a stage."""
+        return tuple(range(self.dim, self.dim * self.stages + 1, self.dim))
+
+    @property
+    def rate_weights(self) -> tuple[float, ...]:
+        """A quarter from stage to stage, as half a step is worth a quarter of the squared error."""
+        return tuple(4.0**-stage for stage in range(self.stages) for _ in range(self.dim))
 
     def loss(self, bounded: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
-        return self.commitment_weight * masked_mean(((bounded - z_q) / self.step).square(), mask)
+        finest = self.step / 2 ** (self.stages - 1)
+        return self.commitment_weight * masked_mean(((bounded - z_q) / finest).square(), mask)
 
     def coordinate(self, bounded: Tensor) -> Tensor:
-        return F.softshrink(bounded / self.step, (self.dead_zone - 1) / 2) + self.levels // 2
+        """Stage after stage, [B, *grid, stages x dim]."""
+        coordinates, integers = [], torch.zeros_like(bounded)  # those that the stages so far make
+        for stage in range(self.stages):
+            middle = (self.levels if stage == 0 else 3) // 2
+            exact = F.softshrink(bounded / (self.step / 2**stage), (self.dead_zone - 1) / 2)
+            coordinates.append(exact - 2 * integers + middle)
+            digits = coordinates[-1].detach().round().clamp(0, 2 * middle)  # to the bit what `digits` makes of it
+            integers = 2 * integers + digits - middle
+        return torch.cat(coordinates, -1)
 
     def values(self, digits: Tensor) -> Tensor:
-        return (digits - self.levels // 2).float() * self.step
+        first, *refinements = digits.split(self.dim, -1)
+        integers = first - self.levels // 2
+        for digit in refinements:
+            integers = 2 * integers + digit - 1
+        z: Tensor = integers.float() * (self.step / 2 ** len(refinements))
+        return z
+
+    def in_training(self, z_q: Tensor, digits: Tensor) -> Tensor:
+        if not self.dropout:
+            return z_q
+        depths = drawn_depths(len(z_q), self.stages, self.dropout).to(z_q.device).view(-1, *(1,) * (z_q.ndim - 1))
+        for stages in range(1, self.stages):
+            z_q = torch.where(depths == stages, self.values(digits[..., : stages * self.dim]), z_q)
+        return z_q

@@ -24,6 +24,9 @@ class JointObjective(Objective):
     https://arxiv.org/abs/1704.00648). At a `rate_weight` of 1 and with a likelihood, the first two are the negative
     evidence lower bound under this prior.
 
+    Where codebooks refine each other, as stages that halve a step do, their nats weigh less and less
+    (`Quantizer.rate_weights`).
+
     The prior learns from the tokens as they are: nothing of its loss reaches the tokenizer, nor of the rate the prior.
     Codes that become rare are not revived meanwhile; moving averages of codes go on, by the tokens as they are.
 
@@ -50,9 +53,12 @@ class JointObjective(Objective):
         with torch.autocast(output.loss.device.type, enabled=False):
             log_q = [quantizer.assignment(z_e.float()) for quantizer, z_e in zip(quantizers, output.z_e, strict=True)]
             levels = zip(indices, log_q, log_p, strict=True)
-            nats = torch.stack([cost(*level, self.temperature).sum() for level in levels]).sum()
-        rate = nats / (len(batch.x) * tokenizer.signal.dims)
-        logs = logs_of(output) | {"nats_per_token": nats.detach() / sum(level.numel() for level in indices)}
+            costs = [cost(*level, self.temperature).transpose(1, -1) for level in levels]  # codebooks last
+            weights = [level.new_tensor(q.rate_weights) for level, q in zip(costs, quantizers, strict=True)]
+            weighted = torch.stack([(level * weight).sum() for level, weight in zip(costs, weights, strict=True)]).sum()
+        rate = weighted / (len(batch.x) * tokenizer.signal.dims)
+        nats = torch.stack([level.detach().sum() for level in costs]).sum()
+        logs = logs_of(output) | {"nats_per_token": nats / sum(level.numel() for level in indices)}
         return output.loss + self.rate_weight * rate + prior.loss(indices, batch.side), logs
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
