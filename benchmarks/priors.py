@@ -1,6 +1,6 @@
 """Priors over the same tokens, each of about a million parameters and trained for as long as any other.
 
-    python benchmarks/priors.py --fashion-mnist FOLDER --cifar10 FOLDER [--minutes 6] [--out RUNS]
+    python benchmarks/priors.py --fashion-mnist FOLDER --cifar10 FOLDER [--minutes 5] [--out RUNS]
 
 The tokens are those of the recipes `fashion-mnist` (7 x 7 of 512 codes) and `cifar10-sonnet` (8 x 8 of 512). Each prior
 is a run of its own, RUNS/DATA-PRIOR, a copy of RUNS/DATA but for the prior, on one core while another is on the next;
@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from machine import machine
-from runs import PICTURES, part, processes, training
+from runs import PICTURES, THREADS, part, processes, training
 
 from vqkit import pipeline
 from vqkit.data import spread, sweep
@@ -36,7 +36,7 @@ RECIPES = {"fashion-mnist": "fashion-mnist", "cifar10": "cifar10-sonnet"}
 PRIORS = {
     "unigram": part("UnigramPrior"),
     "PixelCNN": part("PixelCNN", width=64, depth=10, dropout=0.1),
-    "PixelSNAIL": part("PixelCNN", width=64, depth=8, attention_every=4, dropout=0.1),
+    "PixelSNAIL": part("PixelCNN", width=64, depth=8, attention_every=4, heads=4, dropout=0.1),
     "transformer": part("TransformerPrior", width=128, depth=4, heads=4, dropout=0.1),
     "RAR": part("TransformerPrior", width=128, depth=4, heads=4, dropout=0.1),  # its updates follow from its steps
     "masked": part("MaskedTransformerPrior", width=128, depth=3, joint_depth=1, heads=4, dropout=0.1),
@@ -110,10 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for data in PICTURES:
         parser.add_argument(f"--{data}", required=True, metavar="FOLDER")
-    parser.add_argument("--minutes", type=float, default=6, help="of training of each prior")
+    parser.add_argument("--minutes", type=float, default=5, help="of training of each prior")
     parser.add_argument("--out", type=Path, help="folder of the runs, which go on where they stopped; a temporary one")
     chosen = parser.parse_args()
     out = chosen.out or Path(tempfile.mkdtemp())
+    torch.set_num_threads(THREADS)
     result: dict[str, Any] = {"machine": machine(), "minutes": chosen.minutes}
     sources = {data: getattr(chosen, data.replace("-", "_")) for data in RECIPES}
     with processes() as pool:

@@ -39,6 +39,8 @@ def sample(
     seed: int = 0,
     keep: str | None = None,
     mask: str | None = None,
+    steps: int | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Told:
     """Draws samples from the prior and writes them as one picture, or as an .npy of native values.
 
@@ -58,6 +60,10 @@ def sample(
             outpainting, or with --label editing. A masked prior sees what is kept on all sides, others what is before.
         mask: what of --keep is kept: a picture of any size, white there and black elsewhere. A token is kept if all of
             its cell is white.
+        steps: in which a masked prior fills a level; by default those of its recipe. More make better samples, up to a
+            point.
+        precision: of the prior; bfloat16 is faster for a large transformer on a processor that has it, and draws from
+            a distribution that is a little off.
     """
     import torch
 
@@ -71,7 +77,7 @@ def sample(
     loaded.check_samples_path(out)  # before the work, not after it
     drawn = []
     try:
-        for batch in loaded.draws(n, label, Choice(temperature, top_k, top_p, guidance), seed, kept):
+        for batch in loaded.draws(n, label, Choice(temperature, top_k, top_p, guidance), seed, kept, steps, precision):
             drawn.append(batch)
     except KeyboardInterrupt:
         done = sum(map(len, drawn))

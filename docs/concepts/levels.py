@@ -10,7 +10,7 @@ from drawing import BENCHMARKS, fill, markdown, picture_rows, save, store, store
 from scenes import held_out, run
 from torch import Tensor
 
-from vqkit.evaluation import Fidelity
+from vqkit.evaluation import Fidelity, classification_rows
 
 MODELS = {
     "VQ-VAE-2": "two levels",
@@ -73,6 +73,12 @@ def photographs_table(measured: dict[str, Any]) -> str:
     return markdown(["photographs", *(f"nats a token, {side}" for side in sides), "bits", "MSE", "NLL", "-ELBO"], rows)
 
 
+def classification_table(measured: dict[str, Any]) -> str:
+    """What benchmarks/two_levels.py found, in the layout of table 2 of Razavi et al. 2019."""
+    found = classification_rows(measured["generation"]["classification"])
+    return markdown(["classifier trained on", "Top-1", "Top-5"], [[row.source, *row.values] for row in found])
+
+
 def levels() -> None:
     """Held-out scenes, and what is left of them with each number of levels."""
     x = held_out(10)
@@ -87,3 +93,4 @@ def levels() -> None:
     store("levels", measured)
     fill("levels", table(measured))
     fill("levels", photographs_table(stored(BENCHMARKS / "three_levels.json")))
+    fill("levels", classification_table(stored(BENCHMARKS / "two_levels.json")))

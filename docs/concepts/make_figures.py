@@ -36,6 +36,7 @@ from interpolation import interpolation
 from levels import levels
 from matplotlib.axes import Axes
 from pca_to_vqvae import pca_to_vqvae
+from priors import walks
 from rate_distortion import rate_distortion
 from torch import Tensor
 
@@ -320,6 +321,7 @@ FIGURES: tuple[Callable[[], None], ...] = (
     commitment,
     rate,
     rate_distortion,
+    walks,
     collapse,
     bottlenecks,
     levels,

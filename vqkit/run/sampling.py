@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from vqkit.autoencoders import Autoencoder
-from vqkit.priors import AS_LEARNED, Choice, Prior, sample
+from vqkit.priors import AS_LEARNED, Choice, MaskedTransformerPrior, Prior, sample
 from vqkit.progress import Progress
 from vqkit.signal import Indices, Side
 
@@ -29,6 +31,32 @@ def labels_of(tokenizer: Autoencoder, prior: Prior | None, n: int, label: int | 
     if str(label) not in names and not (str(label).isdecimal() and int(label) < len(names)):
         raise ValueError(f"there is no label {label}; name one of {', '.join(names)}")
     return torch.full((n,), names.index(str(label)) if str(label) in names else int(label))
+
+
+Precision = Literal["float32", "bfloat16"]
+"""Of what is drawn by."""
+
+
+def variant(prior: Prior, steps: int | None, precision: Precision) -> Prior:
+    """The prior, or a copy that draws otherwise: a masked one, or the masked ones of several levels, in so many `steps`
+    a level, and in another `precision`. Raises ValueError where nothing is masked, or one is out of its range."""
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is {precision}; make it float32 or bfloat16")
+    if steps is None and precision == "float32":
+        return prior
+    prior = copy.deepcopy(prior)
+    if steps is not None:
+        masked = [part for part in prior.modules() if isinstance(part, MaskedTransformerPrior)]
+        if not masked:
+            raise ValueError(
+                f"steps are of a masked prior, and this one, a {type(prior).__name__}, takes one a symbol or a level; "
+                "leave steps out"
+            )
+        if steps < 1:
+            raise ValueError(f"steps is {steps}; a level is filled in at least one step")
+        for part in masked:
+            part.steps = steps
+    return prior.bfloat16() if precision == "bfloat16" else prior
 
 
 def draws(
