@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from vqkit.codec import Chunk, Codec, Coded, from_bare, tables, to_bare
 from vqkit.codec.entropy import Encoder
 from vqkit.codec.raw import raw_length
-from vqkit.priors import NextScalePrior, Prior, TransformerPrior, UniformPrior
+from vqkit.priors import NextScalePrior, PixelCNN, Prior, Stack, TransformerPrior, UniformPrior
 from vqkit.signal import Indices, Layout
 
 LAYOUT = Layout(((2, 2), (3, 4)), ((5,), (9, 4)), 3)
@@ -72,6 +73,18 @@ def test_a_walk_ends_before_levels_that_are_left_out(make: Callable[..., Prior])
     assert codec.encode(given[:1], coarse, SIDE) == chunk
     whole = codec.encode(given, everything(given), SIDE)
     assert len(chunk.payload) < len(whole.payload) / 3
+
+
+def test_a_walk_ends_with_the_last_symbol_that_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages that are left out cost no time, where each has a prior of its own."""
+    layout = Layout(((2, 3),), ((5, 4, 3, 3),))
+    parts = [partial(PixelCNN, width=8, depth=1, context_channels=channels) for channels in (0, 4)]
+    codec, given = Codec(Stack(layout, parts, width=8)), indices(layout)
+    first = (torch.zeros_like(given[0], dtype=torch.bool),)
+    first[0][:, :2] = True
+    monkeypatch.setattr(codec.prior.priors[1], "walk", lambda *_: pytest.fail("the second stage was walked"))
+    chunk = codec.encode(given, first, {})
+    assert torch.equal(codec.decode(chunk, first, {})[0][:, :2], given[0][:, :2])
 
 
 def test_an_unsafe_dither_costs_another_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,9 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),
     "next scale": lambda layout: shaken(NextScalePrior(layout, width=32, depth=2, heads=2)),
     "stack": lambda layout: shaken(Stack(layout, parts(layout), width=8, residual_layers=1)),
+    "stack of codebooks": lambda layout: shaken(
+        Stack(layout, parts(layout, len(layout.codebook_sizes[0])), width=8, residual_layers=1)
+    ),
     "masked": lambda layout: shaken(MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3)),
 }
 WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
@@ -77,7 +80,7 @@ WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
         MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3, context_channels=2)
     ),
 }
-ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet"}
+ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet", "stack of codebooks"}
 OWN_ORDER = {"masked"}  # what is known decides which positions come next
 BATCH = 3
 
@@ -90,9 +93,9 @@ def shaken(prior: Prior) -> Prior:
     return prior.eval()
 
 
-def parts(layout: Layout) -> list[Callable[[Layout], Prior]]:
-    """Of a stack: a small PixelCNN a level."""
-    channels = [0, *(4 for _ in layout.grids[1:])]
+def parts(layout: Layout, number: int = 0) -> list[Callable[[Layout], Prior]]:
+    """Of a stack: a small PixelCNN a level, or so many."""
+    channels = [0, *[4] * ((number or len(layout.grids)) - 1)]
     return [partial(PixelCNN, width=8, depth=2, context_channels=c) for c in channels]
 
 

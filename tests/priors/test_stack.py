@@ -51,6 +51,29 @@ def test_a_level_changes_the_finer_ones_and_no_coarser_one(changed: int) -> None
             assert (old != new).all()
 
 
+def test_parts_of_a_level_are_like_levels() -> None:
+    """The same priors, over two stages of two codebooks and over two levels of two."""
+    torch.manual_seed(0)
+    grid, books = (3, 4), ((5, 2), (3, 3))
+    stages, levels = Layout((grid,), ((*books[0], *books[1]),), 3), Layout((grid, grid), books, 3)
+    ours = Stack(stages, [pixelcnn(0), pixelcnn(3)], 8, 1).eval()
+    for parameter in ours.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    theirs = Stack(levels, [pixelcnn(0), pixelcnn(3)], 8, 1).eval()
+    theirs.load_state_dict(ours.state_dict())
+    apart = symbols(levels)
+    together = (torch.cat(apart, 1),)
+    for one, other in (
+        (ours.log_prob(together, SIDE), theirs.log_prob(apart, SIDE)),
+        (score(ours, together, SIDE), score(theirs, apart, SIDE)),
+    ):
+        assert torch.equal(one[0], torch.cat(other, 1))
+    (found,), (coarse, fine) = ours.log_conditionals(together, SIDE), theirs.log_conditionals(apart, SIDE)
+    assert torch.equal(found[:, :2], coarse) and torch.equal(found[:, 2:, :3], fine)
+    assert bool((found[:, 2:, 3:] == -torch.inf).all())
+    assert torch.equal(ours.loss(together, SIDE), theirs.loss(apart, SIDE))
+
+
 def test_every_coarse_symbol_is_told_where_it_is() -> None:
     """Without layers to spread it, what changes is the context of exactly the positions over a changed symbol."""
     layout = Layout(((2, 2), (4, 4)), ((5, 2), (3,)))
@@ -136,6 +159,11 @@ def _first(layout: Layout) -> Layout:
         ({"context_channels": 1}, "prior 0, a PixelCNN without a context"),
         ({"context_channels": -1, "priors": [pixelcnn(2)] * 3}, "context_channels is -1"),
         ({"priors": [UnigramPrior(_first(LAYOUT)._replace(classes=0)), *[pixelcnn(2)] * 2]}, "prior 0 is over .* make"),
+        (
+            {"layout": LAYOUT._replace(grids=((2, 2),), codebook_sizes=((5, 2, 3),)), "priors": [pixelcnn(0)] * 2},
+            "there are 2 priors for 1 levels; .* as many as divide its 3 codebooks",
+        ),
+        ({"priors": []}, "there are 0 priors"),
         ({"width": 0}, "width is 0"),
         ({"residual_layers": -1}, "residual_layers is -1"),
         ({"layout": Layout((), ())}, "at least one level"),

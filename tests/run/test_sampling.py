@@ -27,7 +27,7 @@ def passes(prior: Prior) -> int:
 
 def test_a_masked_prior_takes_as_many_steps_as_it_is_told() -> None:
     prior = masked()
-    assert [passes(variant(prior, steps, "float32")) for steps in (1, 3, 16)] == [1, 3, 16]
+    assert [passes(variant(prior, steps, "float32")) for steps in (1, 3, 5)] == [1, 3, 5]
     assert prior.steps == 8 and passes(prior) == 8
 
 

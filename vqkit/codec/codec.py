@@ -28,7 +28,7 @@ class Codec:
     and even between batches, see `tables`. Items of a batch are walked together and make one chunk.
 
     Where a symbol is not coded, such as a position outside of the picture, both ends send the walk the symbol of the
-    greatest weight, the first of equals; the walk ends before the levels that are left out.
+    greatest weight, the first of equals; the walk ends with the last symbol that is coded.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -64,7 +64,7 @@ class Codec:
                 encoder.encode(symbols, weights)
                 return symbols
 
-            _, check = self._walk(coded, side, context, dither, code)
+            _, check = self._walk(coded, coded, side, context, dither, code)
             if not unsafe[dither]:
                 return Chunk(dither, check, encoder.sealed())
 
@@ -78,8 +78,13 @@ class Codec:
 
     def likeliest(self, coded: Coded, side: Side, context: Tensor | None = None) -> Indices:
         """What stands in for indices that are lost: of all that `coded` has, as if nothing were coded."""
-        nothing = tuple(torch.zeros_like(level) for level in coded)
-        return self.read(b"", tables.FIRST_DITHER, nothing, side, context)[0]
+        self._check(coded)
+        nothing, everything = ([torch.full_like(level, value) for level in coded] for value in (False, True))
+
+        def code(step: Step, wanted: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.int64]:
+            return np.empty(0, np.int64)
+
+        return self._walk(tuple(nothing), tuple(everything), side, context, tables.FIRST_DITHER, code)[0]
 
     def read(
         self, payload: bytes, dither: int, coded: Coded, side: Side, context: Tensor | None = None
@@ -91,19 +96,24 @@ class Codec:
         def code(step: Step, wanted: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.int64]:
             return decoder.decode(weights, int(wanted.sum()) if weights.ndim == 1 else None)
 
-        return self._walk(coded, side, context, dither, code)
+        return self._walk(coded, coded, side, context, dither, code)
 
     @torch.no_grad()
-    def _walk(self, coded: Coded, side: Side, context: Tensor | None, dither: int, code: _Code) -> tuple[Indices, int]:
-        """The one way of both ends. `code` is told of every step which of its symbols are coded [B, n] and their
-        weights, [m, K] or [K] where all have one, and gives these symbols [m]. Returns all symbols, and the check of
-        the coded ones."""
+    def _walk(
+        self, coded: Coded, needed: Coded, side: Side, context: Tensor | None, dither: int, code: _Code
+    ) -> tuple[Indices, int]:
+        """The one way of both ends, as far as symbols are `needed`. `code` is told of every step which of its symbols
+        are coded [B, n] and their weights, [m, K] or [K] where all have one, and gives these symbols [m]. Returns all
+        symbols, zeros where the walk did not come, and the check of the coded ones."""
         batch, ordered = len(coded[0]), [np.empty(0, np.int64)]
         indices = tuple(torch.zeros(level.shape, dtype=torch.int64) for level in coded)
+        left = sum(int(level.sum()) for level in needed)
 
         def choose(step: Step) -> Tensor:
+            nonlocal left
             positions = step.positions.cpu().expand(batch, -1)
             wanted = coded[step.level].flatten(1).gather(1, positions).numpy()
+            left -= int(needed[step.level].flatten(1).gather(1, positions).sum())
             weights = tables.weights(_logits(step), dither)
             symbols = np.broadcast_to(weights.argmax(-1), wanted.shape).copy()
             one = weights.size == weights.shape[-1]
@@ -114,7 +124,7 @@ class Codec:
             indices[step.level].flatten(1).scatter_(1, positions, sent)
             return sent.to(step.logits.device)
 
-        drive(_first_levels(self.prior.walk(self.layout, batch, side, context), len(coded)), choose)
+        drive(_while(lambda: left > 0, self.prior.walk(self.layout, batch, side, context)), choose)
         return indices, check_of(np.concatenate(ordered))
 
     def _check(self, coded: Coded) -> None:
@@ -132,12 +142,12 @@ def _logits(step: Step) -> NDArray[np.float64]:
     return logits
 
 
-def _first_levels(walk: Walk, levels: int) -> Walk:
-    """A walk that ends with these coarsest levels."""
-    step = next(walk, None)
-    while step is not None and step.level < levels:
+def _while(going: Callable[[], bool], walk: Walk) -> Walk:
+    """A walk that ends where it is not to go on."""
+    step = next(walk, None) if going() else None
+    while step is not None:
         symbols = yield step
         try:
-            step = walk.send(symbols)
+            step = walk.send(symbols) if going() else None
         except StopIteration:
             return

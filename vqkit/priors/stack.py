@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqkit.priors.base import Prior, Walk
@@ -21,10 +23,13 @@ class Stack(Prior):
     A level's prior is told of the coarser levels by its context, which a `LevelContext` of its own makes of them. The
     grids may be any where every one of the priors allows that.
 
+    Several priors over one level share its codebooks in equal parts, such as the stages of a quantizer, which are then
+    like levels: each part is given those before it at all positions, also those ahead in its own order.
+
     Args:
         layout: `classes` above 0 makes every level conditional on the `label` of `side`.
-        priors: one a level, coarse to fine: a prior over that level alone, or what makes one of its layout. All but the
-            first take a context, of as many channels as each likes (`context_channels`).
+        priors: one a level, or one a part of the only level, coarse to fine: a prior over that alone, or what makes one
+            of its layout. All but the first take a context, of as many channels as each likes (`context_channels`).
         width: channels of the nets that make the contexts.
         residual_layers: of these nets, each 3 wide.
         context_channels: C above 0 makes every level conditional on an outer `context` [B, C, *any grid] too, and then
@@ -47,13 +52,10 @@ class Stack(Prior):
         for name, value, least in (("width", width, 1), ("residual_layers", residual_layers, 0)):
             if value < least:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
-        if len(priors) != len(layout.grids):
-            raise ValueError(
-                f"there are {len(priors)} priors for {len(layout.grids)} levels; give one a level, coarse to fine"
-            )
+        apart = _apart(self.layout, len(priors))
         dims, self.priors, self.contexts = len(layout.grids[0]), nn.ModuleList(), nn.ModuleList()
         for level, given in enumerate(priors):
-            own, coarser = _part(layout, level, level + 1), _part(layout, 0, level)
+            own, coarser = _part(apart, level, level + 1), _part(apart, 0, level)
             prior = given if isinstance(given, Prior) else given(own)
             _check(prior, level, own, told=bool(level or context_channels))
             self.priors.append(prior)
@@ -73,7 +75,7 @@ class Stack(Prior):
         """Fits the first prior where its best has a closed form. False as long as there are others: what they make of a
         context gradients have to find."""
         first: Prior = self.priors[0]  # type: ignore[assignment]
-        return first.fit((indices[:1], side) for indices, side in stream) and len(self.priors) == 1
+        return first.fit((self._split(indices)[:1], side) for indices, side in stream) and len(self.priors) == 1
 
     def update(self) -> None:
         for prior in self.priors:
@@ -88,15 +90,15 @@ class Stack(Prior):
 
     def log_prob(self, indices: Indices, side: Side, context: Tensor | None = None) -> Indices:
         with torch.autocast(indices[0].device.type, enabled=False):
-            return tuple(
-                prior.log_prob((level,), side, told)[0] for level, prior, told in self._levels(indices, context)
-            )
+            found = [prior.log_prob((level,), side, told)[0] for level, prior, told in self._levels(indices, context)]
+        return self._joined(found)
 
     def log_conditionals(self, indices: Indices, side: Side, context: Tensor | None = None) -> tuple[Tensor, ...]:
         with torch.autocast(indices[0].device.type, enabled=False):
-            return tuple(
+            found = [
                 prior.log_conditionals((level,), side, told)[0] for level, prior, told in self._levels(indices, context)
-            )
+            ]
+        return self._joined(found)
 
     @torch.no_grad()
     def walk(
@@ -111,19 +113,54 @@ class Stack(Prior):
         """The walks of the levels, one after the other, each as its prior takes it."""
         check_walk(layout, self.layout, any_grid=True)
         tokens = known_tokens(known, layout, batch, device_of(self)).clone()
-        sent_to = torch.split(tokens, list(layout.tokens), 1)  # views: what a level is sent is there for the next ones
-        for level, (prior, tell, grid) in enumerate(zip(self.priors, self.contexts, layout.grids, strict=True)):
-            *coarser, own = unflatten(tokens, layout)[: level + 1]
+        apart, start = _apart(layout, len(self.priors)), 0
+        sent_to = torch.split(tokens, list(apart.tokens), 1)  # views: what a level is sent is there for the next ones
+        for level, (prior, tell, grid) in enumerate(zip(self.priors, self.contexts, apart.grids, strict=True)):
+            *coarser, own = unflatten(tokens, apart)[: level + 1]
             with torch.autocast(tokens.device.type, enabled=False):
                 told = tell(coarser, context, batch, grid)
-            walk = prior.walk(_part(layout, level, level + 1), batch, side, told, (own,), guidance)  # type: ignore[operator]
-            yield from part_of_walk(walk, level, sent_to[level : level + 1])
+            walk = prior.walk(_part(apart, level, level + 1), batch, side, told, (own,), guidance)  # type: ignore[operator]
+            in_parts = len(apart.grids) > len(layout.grids)
+            yield from part_of_walk(walk, 0 if in_parts else level, sent_to[level : level + 1], start * in_parts)
+            start += apart.tokens[level]
 
     def _levels(self, indices: Indices, context: Tensor | None) -> Iterator[tuple[Tensor, Prior, Tensor | None]]:
-        """Of each level its indices, its prior and the context that this one is given."""
+        """Of each level, or part of the only one, its indices, its prior and the context that this one is given."""
         check_indices(indices, self.layout, any_grid=True)
-        for number, (level, prior, tell) in enumerate(zip(indices, self.priors, self.contexts, strict=True)):
-            yield level, prior, tell(indices[:number], context, len(level), tuple(level.shape[2:]))  # type: ignore[misc]
+        parts = self._split(indices)
+        for number, (level, prior, tell) in enumerate(zip(parts, self.priors, self.contexts, strict=True)):
+            yield level, prior, tell(parts[:number], context, len(level), tuple(level.shape[2:]))  # type: ignore[misc]
+
+    def _split(self, indices: Indices) -> Indices:
+        """What each prior is over."""
+        if len(self.priors) == len(indices):
+            return indices
+        return indices[0].chunk(len(self.priors), 1)
+
+    def _joined(self, parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The inverse of `_split`, of what is shaped like indices, or has an axis of symbols before the grid."""
+        if len(parts) == len(self.layout.grids):
+            return tuple(parts)
+        dims, most = len(self.layout.grids[0]), max(part.shape[2] for part in parts)
+        if parts[0].ndim > 2 + dims:
+            parts = [F.pad(x, (0, 0) * dims + (0, most - x.shape[2]), value=-math.inf) for x in parts]
+        return (torch.cat([*parts], 1),)
+
+
+def _apart(layout: Layout, parts: int) -> Layout:
+    """The layout in which each of so many equal parts of the only level is a level; itself where there is no more than
+    one a level."""
+    if parts == len(layout.grids):
+        return layout
+    (books, *others), (grid, *_) = layout.codebook_sizes, layout.grids
+    each, left = divmod(len(books), parts) if parts else (0, 1)
+    if others or left:
+        raise ValueError(
+            f"there are {parts} priors for {len(layout.grids)} levels; give one a level, coarse to fine, or of one "
+            f"level alone as many as divide its {len(books)} codebooks"
+        )
+    sizes = tuple(books[start : start + each] for start in range(0, len(books), each))
+    return layout._replace(grids=(grid,) * parts, codebook_sizes=sizes)
 
 
 def _part(layout: Layout, start: int, stop: int) -> Layout:

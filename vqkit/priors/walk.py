@@ -25,13 +25,13 @@ def drive(walk: Walk, choose: Callable[[Step], Tensor]) -> None:
             return
 
 
-def part_of_walk(walk: Walk, first: int, sent_to: Sequence[Tensor]) -> Walk:
-    """A walk over some of the levels of a whole, from number `first` on; what it is sent stays in `sent_to`, [B, n] for
-    each of these levels."""
+def part_of_walk(walk: Walk, first: int, sent_to: Sequence[Tensor], start: int = 0) -> Walk:
+    """A walk over some of the levels of a whole, from number `first` on, or over a part of one, whose positions are
+    there from `start` on; what it is sent stays in `sent_to`, [B, n] for each of these levels."""
     with suppress(StopIteration):
         step = next(walk)
         while True:
-            symbols = yield step._replace(level=first + step.level)
+            symbols = yield step._replace(level=first + step.level, positions=start + step.positions)
             sent_to[step.level].scatter_(1, step.positions.expand(len(symbols), -1), symbols)
             step = walk.send(symbols)
 
