@@ -26,13 +26,15 @@ from runs import part, training
 from torch import Tensor
 
 from vqkit import pipeline
-from vqkit.priors import MaskedTransformerPrior, Prior, draw_then_discard, sample
+from vqkit.priors import Choice, MaskedTransformerPrior, Prior, draw_then_discard, sample
 from vqkit.run import Run
 from vqkit.signal import Indices, Side
 
 RESULT = Path(__file__).parent / "results" / "masked_sampling.json"
 SAMPLERS = {
     "walk": sample,
+    "walk, temperature 0.8": partial(sample, choice=Choice(temperature=0.8)),
+    "walk, temperature 0.6": partial(sample, choice=Choice(temperature=0.6)),
     "draw-then-discard": draw_then_discard,
     "draw-then-discard, choice temperature 1": partial(draw_then_discard, choice_temperature=1.0),
 }

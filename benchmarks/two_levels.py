@@ -36,7 +36,7 @@ class Steps(NamedTuple):
     prior: int
 
 
-WHOLE, QUICK = Steps(3000, 2500), Steps(20, 10)
+WHOLE, QUICK = Steps(3000, 2200), Steps(20, 10)
 
 
 def main() -> None:
