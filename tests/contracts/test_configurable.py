@@ -194,7 +194,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     PixelCNN: {
         "layout": Layout(((3, 4),), ((5, 3),), 2), "width": 16, "depth": 2, "kernel_size": 5, "attention_every": 1,
-        "heads": 2, "context_channels": 3, "dropout": 0.2, "label_dropout": 0.3,
+        "heads": 2, "in_turn": False, "context_channels": 3, "dropout": 0.2, "label_dropout": 0.3,
     },
     Stack: {
         "layout": LAYOUT,

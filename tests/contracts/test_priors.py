@@ -52,6 +52,7 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
         TransformerPrior(layout, width=32, depth=1, heads=2, codebook_layers=1, random_order_updates=5)
     ),
     "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2)),
+    "pixelcnn of positions": lambda layout: shaken(PixelCNN(layout, width=8, depth=2, in_turn=False)),
     "pixelsnail": lambda layout: shaken(PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2)),
     "wavenet": lambda layout: shaken(WaveNet(layout, width=8, depth=4, cycle=3)),
     "next scale": lambda layout: shaken(NextScalePrior(layout, width=32, depth=2, heads=2)),
@@ -80,7 +81,7 @@ WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
         MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3, context_channels=2)
     ),
 }
-ONE_LEVEL = {"pixelcnn", "pixelsnail", "wavenet", "stack of codebooks"}
+ONE_LEVEL = {"pixelcnn", "pixelcnn of positions", "pixelsnail", "wavenet", "stack of codebooks"}
 OWN_ORDER = {"masked"}  # what is known decides which positions come next
 BATCH = 3
 

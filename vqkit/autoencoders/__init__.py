@@ -14,6 +14,7 @@ from vqkit.autoencoders.level import ResidualLevel as ResidualLevel
 from vqkit.autoencoders.lossless import LosslessPrior as LosslessPrior
 from vqkit.autoencoders.multiscale import MultiscaleResidual as MultiscaleResidual
 from vqkit.autoencoders.pca import PCA as PCA
+from vqkit.autoencoders.transform_coding import TransformCoding as TransformCoding
 from vqkit.autoencoders.windows import decode_any as decode_any
 from vqkit.autoencoders.windows import encode_any as encode_any
 from vqkit.autoencoders.windows import grids_of as grids_of

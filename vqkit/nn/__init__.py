@@ -1,5 +1,7 @@
 """Blocks for one, two and three grid dimensions."""
 
+from vqkit.nn.block_transform import AnalysisTransform as AnalysisTransform
+from vqkit.nn.block_transform import SynthesisTransform as SynthesisTransform
 from vqkit.nn.conv import ConvDecoder as ConvDecoder
 from vqkit.nn.conv import ConvEncoder as ConvEncoder
 from vqkit.nn.conv import ResidualStack as ResidualStack

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vqkit.nn.reach import Reach, reach_of
 
 CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 def conv(dims: int, inputs: int, outputs: int, size: int = 3, stride: int = 1, bias: bool = True) -> nn.Module:
@@ -32,7 +32,7 @@ class UpsamplingConv(nn.Module):
     def __init__(self, dims: int, inputs: int, outputs: int) -> None:
         super().__init__()
         self.dims, self.inputs, self.outputs = dims, inputs, outputs
-        self.kernel = _CONV_TRANSPOSE[dims](inputs, outputs, 4, stride=2, padding=1, bias=False)
+        self.kernel = CONV_TRANSPOSE[dims](inputs, outputs, 4, stride=2, padding=1, bias=False)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     @property
@@ -165,6 +165,11 @@ class ConvDecoder(nn.Module):
     @property
     def reach(self) -> Reach:
         return reach_of(self.stem).then(self.residual.reach).then(reach_of(self.up))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer that gives the outputs."""
+        return self.up[-1] if isinstance(self.up, nn.Sequential) else self.up
 
     def forward(self, z: Tensor) -> Tensor:
         outputs: Tensor = self.up(self.residual(self.stem(z)))

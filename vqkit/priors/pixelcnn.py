@@ -24,6 +24,9 @@ class PixelCNN(RasterPrior):
         kernel_size: of their convolutions, odd.
         attention_every: after this many layers each, a transformer block over the positions before; 0: none.
         heads: of that attention, each width / heads dimensions.
+        in_turn: whether the codebooks of a position are predicted one after the other, each given those before it.
+            Else all at once, as if independent given the positions before: less likely, and a step of the walk is a
+            position, which is what many codebooks want, such as those of a `UniformScalarQuantizer`.
         context_channels: C of the `context` [B, C, *any grid] that it is conditional on; 0: none.
         dropout: share of what each layer adds that is dropped in training.
         label_dropout: share of the labels hidden in training, for guidance; see `ConditionalPrior`.
@@ -42,6 +45,7 @@ class PixelCNN(RasterPrior):
         kernel_size: int = 3,
         attention_every: int = 0,
         heads: int = 4,
+        in_turn: bool = True,
         context_channels: int = 0,
         dropout: float = 0.0,
         label_dropout: float = 0.1,
@@ -49,7 +53,7 @@ class PixelCNN(RasterPrior):
         (grid,) = one_level(layout).grids
         conditional = bool(layout.classes or context_channels)
         net = CausalNet(grid, width, depth, kernel_size, conditional, attention_every, heads)
-        super().__init__(layout, net, width, context_channels, dropout, label_dropout, any_grid=attention_every == 0)
+        super().__init__(layout, net, width, context_channels, dropout, label_dropout, attention_every == 0, in_turn)
         self.depth, self.kernel_size, self.attention_every, self.heads = depth, kernel_size, attention_every, heads
 
     def incremental(self, batch: int, grid: tuple[int, ...], condition: Tensor | None) -> Incremental:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vqkit.priors.base import Step, Walk
 from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
-from vqkit.priors.head import Head
+from vqkit.priors.head import Head, JointHead
 from vqkit.priors.inputs import check_layout, check_walk, device_of, known_tokens
 from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
@@ -30,9 +30,10 @@ class RasterPrior(TeacherForcedPrior, ABC):
     codebooks in turn (of pixels, the colours). The symbols may be tokens, or pixels or samples of sound: these are
     integers on a grid as well.
 
-    A causal net takes each position once; a small head a codebook adds the symbols before it there. A member brings the
-    net in its two forms: `net`, which gives the features of all positions at once, and `incremental`, which gives them
-    one by one.
+    A causal net takes each position once; a small head a codebook adds the symbols before it there. Where they are not
+    `in_turn`, one head gives all codebooks of a position, independent of each other given the positions before, and a
+    step of the walk is a position. A member brings the net in its two forms: `net`, which gives the features of all
+    positions at once, and `incremental`, which gives them one by one.
 
     `net` takes what stands at each position [B, width, *grid], a condition [B, width, *grid or ones] (None where there
     are neither classes nor a context) and the share of its layers' outputs to drop, and gives features
@@ -50,17 +51,21 @@ class RasterPrior(TeacherForcedPrior, ABC):
         dropout: float,
         label_dropout: float,
         any_grid: bool = True,
+        in_turn: bool = True,
     ) -> None:
         super().__init__(one_level(layout), dropout, label_dropout, context_channels)
         (grid,), (sizes,) = layout.grids, layout.codebook_sizes
-        self.width, self.any_grid = width, any_grid
+        self.width, self.any_grid, self.in_turn = width, any_grid, in_turn
 
         self.net = net
         self.embedding = nn.Embedding(sum(sizes), width)  # the symbols of every codebook in turn
         self.register_buffer("rows", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.classes = nn.Embedding(layout.classes + 1, width) if layout.classes else None  # the last one: no class
         self.context = Context(len(grid), context_channels, width)
-        self.outputs = nn.ModuleList(Head(width, size, first=q == 0) for q, size in enumerate(sizes))
+        heads = (
+            [Head(width, size, first=q == 0) for q, size in enumerate(sizes)] if in_turn else [JointHead(width, sizes)]
+        )
+        self.outputs = nn.ModuleList(heads)
 
     @abstractmethod
     def incremental(self, batch: int, grid: tuple[int, ...], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -77,7 +82,7 @@ class RasterPrior(TeacherForcedPrior, ABC):
         known: Indices | None = None,
         guidance: float = 1.0,
     ) -> Walk:
-        """One symbol a step. Symbols known before a position condition it; those known behind it cannot."""
+        """One symbol a step, or one position. Symbols known before one condition it; those known behind it cannot."""
         check_walk(layout, self.layout, any_grid=self.any_grid)
         (grid,), device = layout.grids, device_of(self)
         guide = Guidance(guidance, self.classes_of(side, batch), self)
@@ -92,6 +97,13 @@ class RasterPrior(TeacherForcedPrior, ABC):
         here = self.embedding.weight.new_zeros(both, self.width)  # the summed embeddings of a position's symbols so far
         for cell in range(wanted[-1] + 1 if wanted else 0):
             features, here = features_after(here), torch.zeros_like(here)
+            if not self.in_turn:
+                gaps = [q for q, row in enumerate(unknown) if row[cell]]
+                if gaps:
+                    sent = yield Step(0, positions[gaps, cell].view(1, -1), guide(self._all_logits(features)[:, gaps]))
+                    symbols[:, gaps, cell] = guide.both(sent)
+                here = self.embedding(symbols[:, :, cell] + self.rows).sum(1)
+                continue
             for q, first_row in enumerate(first_rows):
                 if unknown[q][cell]:
                     sent = yield Step(0, positions[q, cell], guide(self._logits(q, features, here))[:, None])
@@ -104,6 +116,9 @@ class RasterPrior(TeacherForcedPrior, ABC):
         (symbols,), dropout = indices, self.dropout if training else 0.0
         embedded = self._embed(symbols)
         features = self._features(embedded, self._condition(classes, context, tuple(symbols.shape[2:])), dropout)
+        if not self.in_turn:
+            yield from zip(self.outputs[0](features), symbols.flatten(2).unbind(1), strict=True)
+            return
         before = torch.zeros_like(features)
         for head, here, which in zip(self.outputs, embedded.flatten(2, -2).unbind(1), symbols.unbind(1), strict=True):
             yield head(features, before), which.flatten(1)
@@ -113,6 +128,12 @@ class RasterPrior(TeacherForcedPrior, ABC):
         """In the precision of the parameters, whatever the caller's."""
         with torch.autocast(features.device.type, enabled=False):
             logits: Tensor = self.outputs[q](features, before)
+        return logits
+
+    def _all_logits(self, features: Tensor) -> Tensor:
+        """Features [B, W] -> [B, Q, K], of those that are not `in_turn`."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.outputs[0].side_by_side(features)  # type: ignore[operator]
         return logits
 
     def _embed(self, symbols: Tensor) -> Tensor:

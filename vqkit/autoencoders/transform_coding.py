@@ -1,0 +1,58 @@
+"""Learned transform coding: an autoencoder that starts as the classical codec and goes on from there."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vqkit.autoencoders.architecture import Architecture, copies, decoder_of, halved
+from vqkit.autoencoders.autoencoder import Autoencoder
+from vqkit.autoencoders.level import ProjectedLevel
+from vqkit.bottlenecks import Bottleneck
+from vqkit.likelihoods import Reconstruction
+from vqkit.nn import AnalysisTransform, Pyramid, SynthesisTransform
+from vqkit.signal import Signal
+
+
+class TransformCoding(Architecture):
+    """An autoencoder of one level between two transforms, which are the cosine transform of blocks and nets beside it
+    that start as nothing. Untrained it is the classical transform codec of the bottleneck's first coefficients; with
+    the rate in the loss of a `joint` stage it is nonlinear transform coding (Balle et al. 2016,
+    https://arxiv.org/abs/1611.01704). z_e is in the units of normalised data, -1 to 1: an orthonormal transform keeps
+    squared errors, so that a step of a `UniformScalarQuantizer` is one of the data.
+
+    Args:
+        bottleneck: its `dim` are the coefficients of a block, such as a `UniformScalarQuantizer`.
+        likelihood: p(x | parameters) of the decoder, of one parameter a value, or a distortion.
+        width: channels inside the nets.
+        halvings: blocks are 2^halvings wide, 3 for those of JPEG.
+        residual_layers: residual layers on the grid of the coefficients, on each side.
+        residual_width: channels inside a residual layer.
+    """
+
+    def __init__(
+        self,
+        bottleneck: Bottleneck,
+        likelihood: Reconstruction,
+        width: int = 64,
+        halvings: int = 3,
+        residual_layers: int = 2,
+        residual_width: int = 32,
+    ) -> None:
+        self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
+        self.residual_layers, self.residual_width = residual_layers, residual_width
+
+    def __call__(self, signal: Signal) -> Autoencoder:
+        halved(signal.grid, self.halvings)
+        if (outputs := self.likelihood.outputs(signal)) != signal.channels:
+            raise ValueError(
+                f"a {type(self.likelihood).__name__} has {outputs} parameters of {signal.channels} channels, and a "
+                "transform gives one each; use a likelihood with a scale of its own, such as Gaussian"
+            )
+        (bottleneck,) = copies(self.bottleneck, 1)
+        dim, dims = bottleneck.inputs, len(signal.grid)
+        shape = (self.width, self.halvings, self.residual_layers, self.residual_width, dims)
+        level = ProjectedLevel(dim, bottleneck, dims)
+        nn.init.dirac_(level.project.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(level.project.bias)  # type: ignore[arg-type]
+        decoder = decoder_of(signal, self.likelihood, bottleneck.dim, 0, lambda i, o: SynthesisTransform(i, o, *shape))
+        return Autoencoder(signal, Pyramid([AnalysisTransform(signal.channels, dim, *shape)]), [level], decoder)

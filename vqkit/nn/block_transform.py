@@ -1,0 +1,112 @@
+"""Analysis and synthesis transforms for coding: a linear transform of blocks, and a local net beside it that starts as
+nothing, so that training begins where classical transform coding ends (Goyal 2001, https://doi.org/10.1109/79.952802;
+nets in its place, Balle et al. 2016, https://arxiv.org/abs/1611.01704)."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.nn.conv import CONV, CONV_TRANSPOSE, ConvDecoder, ConvEncoder, conv
+from vqkit.nn.reach import Reach, reach_of
+
+_OPPONENT = [[1, 1, 1], [1, 0, -1], [1, -2, 1]]  # of red, green and blue: brightness, and two kinds of colour
+_COLOUR = 10  # times less variance has colour than brightness, about
+
+
+def cosine_basis(channels: int, side: int, dims: int, count: int) -> Tensor:
+    """[count, channels, *(side,) * dims], orthonormal: the discrete cosine transform of blocks (Ahmed et al. 1974,
+    https://doi.org/10.1109/T-C.1974.223784), of three channels that of brightness and colour, the functions of the
+    greatest variance in natural data first, which falls with the square of the frequency.
+
+    Raises ValueError where a block has fewer dimensions than `count`.
+    """
+    if count > channels * side**dims:
+        raise ValueError(f"a block of {side} along {dims} axes has {channels * side**dims} dimensions, not {count}")
+    place, frequency = torch.arange(side, dtype=torch.float64) + 0.5, torch.arange(side)
+    waves = torch.cos(math.pi / side * frequency[:, None] * place)
+    mixes = torch.tensor(_OPPONENT if channels == 3 else torch.eye(channels).tolist(), dtype=torch.float64)
+    waves, mixes = (rows / rows.norm(dim=1, keepdim=True) for rows in (waves, mixes))
+
+    def rank(function: tuple[int, ...]) -> float:
+        mix, *frequencies = function
+        return (0.5 + sum(f**2 for f in frequencies)) * (_COLOUR if channels == 3 and mix else 1)
+
+    chosen = sorted(product(range(channels), *[range(side)] * dims), key=rank)[:count]
+    factors = [[mixes[mix], *(waves[f] for f in frequencies)] for mix, *frequencies in chosen]
+    return torch.stack([reduce(lambda a, b: a[..., None] * b, each) for each in factors]).float()
+
+
+class AnalysisTransform(nn.Module):
+    """Data [B, channels, *grid] -> coefficients [B, dim, *(grid / 2^halvings)]. The arguments after `dim` are those of
+    `ConvEncoder`."""
+
+    def __init__(
+        self,
+        channels: int,
+        dim: int,
+        width: int = 64,
+        halvings: int = 3,
+        residual_layers: int = 2,
+        residual_width: int = 32,
+        dims: int = 2,
+    ) -> None:
+        super().__init__()
+        self.channels, self.dim, self.width, self.halvings = channels, dim, width, halvings
+        self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
+        side = 2**halvings
+        self.blocks: nn.Module = CONV[dims](channels, dim, side, side)
+        self.net = ConvEncoder(channels, width, halvings, residual_layers, residual_width, dims)
+        self.project = conv(dims, width, dim, 1)
+        with torch.no_grad():
+            self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))  # type: ignore[operator]
+        for start in (self.blocks.bias, self.project.weight, self.project.bias):
+            nn.init.zeros_(start)  # type: ignore[arg-type]
+
+    @property
+    def reach(self) -> Reach:
+        return max(reach_of(self.blocks), reach_of(self.net))
+
+    def forward(self, x: Tensor) -> Tensor:
+        coefficients: Tensor = self.blocks(x) + self.project(self.net(x))
+        return coefficients
+
+
+class SynthesisTransform(nn.Module):
+    """Coefficients [B, dim, *grid] -> data [B, channels, *(grid x 2^halvings)]: the inverse of an `AnalysisTransform`
+    that has not learned, as far as `dim` coefficients go. The arguments after `channels` are those of
+    `ConvDecoder`."""
+
+    def __init__(
+        self,
+        dim: int,
+        channels: int,
+        width: int = 64,
+        halvings: int = 3,
+        residual_layers: int = 2,
+        residual_width: int = 32,
+        dims: int = 2,
+    ) -> None:
+        super().__init__()
+        self.dim, self.channels, self.width, self.halvings = dim, channels, width, halvings
+        self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
+        side = 2**halvings
+        self.blocks: nn.Module = CONV_TRANSPOSE[dims](dim, channels, side, side)
+        self.net = ConvDecoder(dim, channels, width, halvings, residual_layers, residual_width, dims)
+        with torch.no_grad():
+            self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))
+        nn.init.zeros_(self.blocks.bias)  # type: ignore[arg-type]
+        for parameter in self.net.last.parameters():
+            nn.init.zeros_(parameter)
+
+    @property
+    def reach(self) -> Reach:
+        return max(reach_of(self.blocks), reach_of(self.net))
+
+    def forward(self, z: Tensor) -> Tensor:
+        data: Tensor = self.blocks(z) + self.net(z)
+        return data
