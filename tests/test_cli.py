@@ -275,6 +275,49 @@ def test_help_says_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
         assert " ".join(capsys.readouterr().out.split()).count(summary) == 1
 
 
+def test_samples_are_whole_or_not_there_and_never_in_the_place_of_what_is_kept(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.png"
+    assert main(["sample", str(run), "-n", "2", "--out", str(path)]) == 0
+    before = path.read_bytes()
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)  # the last thing that writing a file does
+        assert main(["sample", str(run), "-n", "3", "--out", str(path)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "vqkit: stopped; nothing is half-written"
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["s.png"]
+    assert "is the picture that is kept" in refusal(
+        capsys, "sample", run, "--keep", path, "--mask", path, "--out", tmp_path / "x" / ".." / "s.png"
+    )
+    assert "is a folder; name a file in it" in refusal(capsys, "sample", run, "--out", _folder(tmp_path / "dir.png"))
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_a_prior_that_waits_for_a_context_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior = "{class_path: PixelCNN, init_args: {context_channels: 4}}"
+    sentence = refusal(capsys, "train", "digits", "--out", tmp_path / "r", f"--prior={prior}")
+    assert "takes a context of 4 channels and has none; leave its context_channels out" in sentence
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_key_that_another_part_has_is_not_proposed_for_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = "{class_path: ResidualQuantizer, init_args: {stages: 3}}"
+    sentence = refusal(capsys, "train", "digits", "--out", tmp_path / "r", f"--tokenizer.bottleneck={part}")
+    assert "did you mean stages" not in sentence and "there is no key stages" in sentence
+
+
 def test_the_help_of_sample_says_what_a_stop_leaves(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["sample", "--help"])

@@ -50,14 +50,15 @@ def sample(
         run: folder of a trained run.
         n: how many; -n for short.
         out: .png for a grid, .npy for the values [n, C, *grid].
-        label: only of this class, by name or number; by default the classes in turn.
+        label: only of this class, by name or number; by default the classes in turn, and with --keep no class.
         temperature: below 1 for the likely, 0 for the likeliest at each position.
         top_k: draw among the k likeliest codes only.
         top_p: draw among the likeliest codes that make up this probability only.
         guidance: above 1 for samples more typical of their class, and more alike; only of a prior that knows classes.
         seed: of the draws.
-        keep: a picture of which a part is kept, as the run reconstructs it, and the rest drawn n times: inpainting,
-            outpainting, or with --label editing. A masked prior sees what is kept on all sides, others what is before.
+        keep: a picture of which a part is kept and the rest drawn n times: inpainting, outpainting, or with --label
+            editing. It is tokens that are kept, so what comes back is a reconstruction, and near what is drawn the
+            decoder blends the two. A masked prior sees what is kept on all sides, others what is before.
         mask: what of --keep is kept: a picture of any size, white there and black elsewhere. A token is kept if all of
             its cell is white.
         steps: in which a masked prior fills a level; by default those of its recipe. More make better samples, up to a
@@ -72,6 +73,8 @@ def sample(
 
     if (keep is None) != (mask is None):
         raise ValueError("keep and mask go together; give a picture, and one that is white where it is to be kept")
+    if keep is not None and Path(keep).resolve() == Path(out).resolve():
+        raise ValueError(f"{out} is the picture that is kept; name another file as out")
     kept = None if keep is None or mask is None else Kept(keep, mask)
     loaded = Run(run)
     loaded.check_samples_path(out)  # before the work, not after it
@@ -315,7 +318,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(format="vqkit: %(message)s")
     verb, rest = given[0], given[1:]
-    return status(lambda: _do(verb, rest), as_json="--json" in rest)
+    goes_on = (
+        "the same command goes on from where it was" if verb in ("train", "tokenize") else "nothing is half-written"
+    )
+    return status(lambda: _do(verb, rest), "--json" in rest, goes_on)
 
 
 def _do(verb: str, arguments: Sequence[str]) -> Told:

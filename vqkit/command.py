@@ -25,8 +25,9 @@ class Told(NamedTuple):
     damages: Sequence[str] = ()
 
 
-def status(work: Callable[[], Told], as_json: bool) -> int:
-    """Does the work of a verb and prints what it told, or the sentence why it could not; returns the exit status."""
+def status(work: Callable[[], Told], as_json: bool, stopped: str) -> int:
+    """Does the work of a verb and prints what it told, or the sentence why it could not; returns the exit status.
+    `stopped` says what becomes of what Ctrl-C stops, where the verb itself does not."""
     try:
         told = work()
         _print(told, as_json)
@@ -46,8 +47,7 @@ def status(work: Callable[[], Told], as_json: bool) -> int:
             return _refuse(f"{error.filename}: {error.strerror}; name a file or folder that can be used")
         raise
     except KeyboardInterrupt as stop:
-        what = str(stop) or "the same command goes on from the last checkpoint"
-        print(f"vqkit: stopped; {what}", file=sys.stderr)
+        print(f"vqkit: stopped; {str(stop) or stopped}", file=sys.stderr)
         return 130
 
 

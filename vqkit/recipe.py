@@ -144,7 +144,9 @@ def _sentence(made: ArgumentParser, message: str) -> str:
     if unknown:
         key = unknown.group(1)
         meant = _meant(key, _keys(made))
-        return f"there is no key {key}; " + (f"did you mean {meant}?" if meant else "see vqkit train --help")
+        if meant in (None, key):  # of the latter there is one, but not in the part that it was given to
+            return f"there is no key {key} where it stands; see vqkit train --help for the keys of each part"
+        return f"there is no key {key}; did you mean {meant}?"
     if missing := re.search(r"arguments are required: (.+)", message):
         keys = missing.group(1).split(", ")
         keys = [_meant(key, _keys(made)) or key for key in keys]

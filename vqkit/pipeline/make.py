@@ -141,7 +141,10 @@ def _check_prior(parts: Recipe, tokenizer: Autoencoder) -> None:
             f"a codebook has {largest:,} codes, too many for a prior or for counting their use; name groups of fewer "
             f"channels, so that none has more than {_MOST_CODES:,}"
         )
-    parts.prior(layout)
+    if (channels := parts.prior(layout).context_channels) > 0:
+        raise ValueError(
+            f"the prior takes a context of {channels} channels and has none; leave its context_channels out"
+        )
     if parts.joint is not None:
         codebooks = zip(layout.grids, layout.codebook_sizes, strict=True)
         indices = tuple(torch.zeros(1, len(sizes), *grid, dtype=torch.int64) for grid, sizes in codebooks)

@@ -8,8 +8,10 @@ joint/ has what joint training made of the tokenizer, where the recipe has such 
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +22,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from vqkit import checkpoint
+from vqkit import checkpoint, codec
 from vqkit.autoencoders import Autoencoder, reconstruct_any
 from vqkit.data import Dataset, Source, mixed, open_source, spread, sweep
 from vqkit.evaluation import evaluate
@@ -224,19 +226,25 @@ class Run:
 
     def save_samples(self, x: Tensor, path: str | os.PathLike[str], columns: int | None = None) -> None:
         """Samples [n, C, *grid] as a picture (.png), by default about as wide as high, or as values (.npy)."""
-        path = self.check_samples_path(path)
+        path, made = self.check_samples_path(path), io.BytesIO()
         if path.suffix == ".npy":
-            np.save(path, x.numpy())
+            np.save(made, x.numpy())
         else:
-            self.recipe.modality.preview(x, columns).save(path)
+            self.recipe.modality.preview(x, columns).save(made, "PNG")
+        with codec.whole(path) as file:
+            file.write(made.getbuffer())
 
     def check_samples_path(self, path: str | os.PathLike[str]) -> Path:
-        """Raises ValueError where `save_samples` could not write there."""
+        """Raises ValueError where `save_samples` could not write there, and OSError where nobody can."""
         path = Path(path)
         if path.suffix not in (".png", ".npy"):
             raise ValueError(f"{path} ends in neither .png nor .npy; name such a file")
         if not path.absolute().parent.is_dir():
             raise ValueError(f"the folder of {path} does not exist; make it first")
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; name a file in it")
+        with tempfile.TemporaryFile(dir=path.absolute().parent):  # whether anything can be written there
+            pass
         return path
 
     def evaluate(self, source: str | None = None, samples: int = EVALUATED, bar: bool | None = None) -> dict[str, Any]:
