@@ -63,7 +63,17 @@ from vqkit.likelihoods import (
     MultiscaleSSIM,
     Scored,
 )
-from vqkit.nn import AreaPyramid, ConvDecoder, ConvEncoder, Flatten, LinearDecoder, Pyramid, ResidualStack
+from vqkit.nn import (
+    AnalysisTransform,
+    AreaPyramid,
+    ConvDecoder,
+    ConvEncoder,
+    Flatten,
+    LinearDecoder,
+    Pyramid,
+    ResidualStack,
+    SynthesisTransform,
+)
 from vqkit.priors import (
     LearnedUnigramPrior,
     MaskedTransformerPrior,
@@ -88,6 +98,12 @@ PIXEL_BY_PIXEL = Convolutional(
 EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its default, so that a forgotten one shows
     ConvEncoder: {
         "channels": 2, "width": 6, "halvings": 1, "residual_layers": 3, "residual_width": 5, "dims": 3,
+    },
+    AnalysisTransform: {
+        "channels": 2, "dim": 5, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
+    },
+    SynthesisTransform: {
+        "dim": 3, "channels": 2, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
     },
     ConvDecoder: {
         "dim": 3, "outputs": 2, "width": 6, "doublings": 1, "residual_layers": 3, "residual_width": 5, "dims": 1,
