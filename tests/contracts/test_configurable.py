@@ -100,7 +100,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
         "channels": 2, "width": 6, "halvings": 1, "residual_layers": 3, "residual_width": 5, "dims": 3,
     },
     AnalysisTransform: {
-        "channels": 2, "dim": 5, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
+        "channels": 2, "dim": 3, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
     },
     SynthesisTransform: {
         "dim": 3, "channels": 2, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
