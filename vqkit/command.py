@@ -62,7 +62,9 @@ def call(verb: Callable[..., Told], arguments: Sequence[str]) -> Told:
     parameters = inspect.signature(verb).parameters
     files = [name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
     flags = [name for name, p in parameters.items() if p.default is False]
-    parser = ArgumentParser(exit_on_error=False, prog=f"vqkit {verb.__name__}", description=doc.description)
+    parser = ArgumentParser(
+        exit_on_error=False, allow_abbrev=False, prog=f"vqkit {verb.__name__}", description=doc.description
+    )
     must = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     parser.add_function_arguments(verb, as_positional=True, as_group=False, skip={*files, *flags, *must})
     for name in must:

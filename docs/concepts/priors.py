@@ -42,9 +42,8 @@ def samplers() -> str:
     for name, cell in found.items():
         if "judge_nats_per_token" in cell:
             numbers = [f"{cell[key]:.3f}" for key in ("judge_nats_per_token", "deviation", "total_variation")]
-            speed = f"{cell['tokens_per_second']:,}" if "tokens_per_second" in cell else ""
-            rows.append([name, *numbers, speed])
-    return markdown(["sampler", "nats under the judge", "deviation", "total variation", "tokens a second"], rows)
+            rows.append([name, *numbers])
+    return markdown(["sampler", "nats under the judge", "deviation", "total variation"], rows)
 
 
 def when(prior: Prior) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from drawing import BENCHMARKS, HERE, MEASURED, stored
-from levels import photographs_table, table
+from levels import classification_table, photographs_table, table
 
 PAGE = (HERE / "levels.md").read_text()
 STORED = stored(MEASURED / "levels.json")
@@ -39,3 +39,11 @@ def test_most_of_the_rate_is_the_finest_levels_and_a_learned_prior_makes_all_che
         bits = found["bits"]
         assert all(of_levels == sorted(of_levels) for of_levels in bits.values())
         assert sum(bits["transformer"]) < sum(bits["unigram"]) < sum(bits["nominal"])
+
+
+def test_samples_of_two_levels_teach_a_classifier_most_of_what_real_pictures_do() -> None:
+    measured = stored(BENCHMARKS / "two_levels.json")
+    assert classification_table(measured) in PAGE
+    top_1 = {name: row["top_1"] for name, row in measured["generation"]["classification"].items()}
+    assert top_1["reconstructions"] > 0.98 * top_1["real"] and top_1["samples"] > 0.85 * top_1["real"]
+    assert sum(measured["processor_seconds"].values()) < 16 * 60  # eight minutes of two cores

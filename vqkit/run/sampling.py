@@ -83,6 +83,7 @@ def draws(
         raise ValueError(
             "temperature, top_k, top_p and guidance are for drawing codes, which this model lacks; leave them out"
         )
+    choice.check()  # before any progress is told
     generator = torch.Generator().manual_seed(seed)
     tokens = sum(prior.layout.tokens) if prior is not None else 1
     if known is not None:
