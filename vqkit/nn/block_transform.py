@@ -1,5 +1,5 @@
-"""Analysis and synthesis transforms for coding: a linear transform of blocks, and a local net beside it that starts as
-nothing, so that training begins where classical transform coding ends (Goyal 2001, https://doi.org/10.1109/79.952802;
+"""Analysis and synthesis transforms for coding: the cosine transform of blocks, which stays as it is, and a local net
+beside it that starts as nothing, so that training begins where classical transform coding ends (Goyal 2001, https://doi.org/10.1109/79.952802;
 nets in its place, Balle et al. 2016, https://arxiv.org/abs/1611.01704)."""
 
 from __future__ import annotations
@@ -59,13 +59,12 @@ class AnalysisTransform(nn.Module):
         self.channels, self.dim, self.width, self.halvings = channels, dim, width, halvings
         self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
         side = 2**halvings
-        self.blocks: nn.Module = CONV[dims](channels, dim, side, side)
+        self.blocks: nn.Module = CONV[dims](channels, dim, side, side, bias=False).requires_grad_(False)
         self.net = ConvEncoder(channels, width, halvings, residual_layers, residual_width, dims)
         self.project = conv(dims, width, dim, 1)
-        with torch.no_grad():
-            self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))  # type: ignore[operator]
-        for start in (self.blocks.bias, self.project.weight, self.project.bias):
-            nn.init.zeros_(start)  # type: ignore[arg-type]
+        self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))  # type: ignore[operator]
+        for parameter in self.project.parameters():
+            nn.init.zeros_(parameter)
 
     @property
     def reach(self) -> Reach:
@@ -95,11 +94,9 @@ class SynthesisTransform(nn.Module):
         self.dim, self.channels, self.width, self.halvings = dim, channels, width, halvings
         self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
         side = 2**halvings
-        self.blocks: nn.Module = CONV_TRANSPOSE[dims](dim, channels, side, side)
+        self.blocks: nn.Module = CONV_TRANSPOSE[dims](dim, channels, side, side, bias=False).requires_grad_(False)
         self.net = ConvDecoder(dim, channels, width, halvings, residual_layers, residual_width, dims)
-        with torch.no_grad():
-            self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))
-        nn.init.zeros_(self.blocks.bias)  # type: ignore[arg-type]
+        self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))
         for parameter in self.net.last.parameters():
             nn.init.zeros_(parameter)
 
