@@ -288,9 +288,9 @@ def test_samples_are_whole_or_not_there_and_never_in_the_place_of_what_is_kept(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", stopped)  # the last thing that writing a file does
         assert main(["sample", str(run), "-n", "3", "--out", str(path)]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "vqkit: stopped; nothing is half-written"
+    assert capsys.readouterr().err.splitlines()[-1] == "vqkit: stopped; the same command begins anew"
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["s.png"]
-    assert "is the picture that is kept" in refusal(
+    assert "is what is read; name another" in refusal(
         capsys, "sample", run, "--keep", path, "--mask", path, "--out", tmp_path / "x" / ".." / "s.png"
     )
     assert "is a folder; name a file in it" in refusal(capsys, "sample", run, "--out", _folder(tmp_path / "dir.png"))

@@ -73,8 +73,8 @@ def sample(
 
     if (keep is None) != (mask is None):
         raise ValueError("keep and mask go together; give a picture, and one that is white where it is to be kept")
-    if keep is not None and Path(keep).resolve() == Path(out).resolve():
-        raise ValueError(f"{out} is the picture that is kept; name another file as out")
+    if any(given is not None and Path(given).resolve() == Path(out).resolve() for given in (keep, mask)):
+        raise ValueError(f"{out} is what is read; name another file as out")
     kept = None if keep is None or mask is None else Kept(keep, mask)
     loaded = Run(run)
     loaded.check_samples_path(out)  # before the work, not after it

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vqkit.autoencoders import TransformCoding, decode_any, encode_any
-from vqkit.bottlenecks import Identity, UniformScalarQuantizer
+from vqkit.bottlenecks import GaussianBottleneck, Identity, UniformScalarQuantizer
 from vqkit.likelihoods import Gaussian, LogisticMixture
 from vqkit.nn import AnalysisTransform, SynthesisTransform
 from vqkit.nn.block_transform import cosine_basis
@@ -101,7 +101,9 @@ def test_what_does_not_fit_is_refused() -> None:
         TransformCoding(Identity(4), Gaussian(), 8, 4)(COLOUR)
     with pytest.raises(ValueError, match=r"a LogisticMixture has \d+ parameters of 3 channels"):
         TransformCoding(Identity(4), LogisticMixture(), 8, 2)(COLOUR)
-    with pytest.raises(ValueError, match="has 48 dimensions, not 49"):
+    with pytest.raises(ValueError, match="GaussianBottleneck takes 8 channels and gives 4"):
+        TransformCoding(GaussianBottleneck(4), Gaussian(), 8, 2)(COLOUR)
+    with pytest.raises(ValueError, match="has 48 dimensions, not 49; take fewer coefficients"):
         TransformCoding(Identity(49), Gaussian(), 8, 2)(COLOUR)
 
 

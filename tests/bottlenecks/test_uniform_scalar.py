@@ -80,7 +80,8 @@ def test_dropout_passes_on_fewer_stages_of_whole_samples_in_training_alone() -> 
 
 
 def test_the_nats_of_a_stage_weigh_a_quarter_of_those_before() -> None:
-    quantizer = UniformScalarQuantizer(2, 1.0, 9, stages=3)
+    assert UniformScalarQuantizer(2, 1.0, 9, stages=2).rate_weights == (1,) * 4
+    quantizer = UniformScalarQuantizer(2, 1.0, 9, stages=3, dropout=0.5)
     assert quantizer.rate_weights == (1, 1, 1 / 4, 1 / 4, 1 / 16, 1 / 16)
     both = ProductQuantizer([EMAVectorQuantizer(2, 7), ProjectedQuantizer(quantizer, 3)])
     assert both.rate_weights == (1, *quantizer.rate_weights)
@@ -117,6 +118,8 @@ def test_the_commitment_counts_squared_steps_and_brings_z_e_back() -> None:
         ({"levels": 1}, "levels are"),
         ({"dead_zone": 0.5}, "dead_zone is 0.5"),
         ({"stages": 0}, "stages is 0"),
+        ({"stages": 18}, "stages is 18, of 255 levels; take fewer"),
+        ({"stages": 5000}, "stages is 5000"),
         ({"dropout": 1.5}, "dropout is 1.5"),
         ({"dead_zone": 2.5}, "dead_zone is 2.5"),
     ],

@@ -65,6 +65,9 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
 WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
     "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2, context_channels=2)),
     "pixelcnn": lambda layout: shaken(PixelCNN(layout, width=8, depth=2, context_channels=2)),
+    "pixelcnn of positions": lambda layout: shaken(
+        PixelCNN(layout, width=8, depth=2, in_turn=False, context_channels=2)
+    ),
     "pixelsnail": lambda layout: shaken(
         PixelCNN(layout, width=16, depth=2, attention_every=1, heads=2, context_channels=2)
     ),
@@ -344,7 +347,9 @@ def test_guidance_moves_on_from_the_logits_of_no_class_through_those_of_the_clas
         (told,), (none,) = steps(prior, indices, side, known), steps(prior, indices, {}, known)
         (guided,) = steps(prior, indices, side, known, guidance=2.5)
         assert torch.equal(guided.positions, told.positions) and torch.equal(guided.positions, none.positions)
-        inside = guided.logits[0, 0] > -torch.inf
+        inside = told.logits[0, 0] > -torch.inf
+        assert bool((guided.logits[..., inside].isfinite()).all()) and bool((guided.logits[..., ~inside] < 0).all())
+        assert torch.equal(guided.logits == -torch.inf, told.logits == -torch.inf)
         wanted = (none.logits + 2.5 * (told.logits - none.logits))[..., inside]
         torch.testing.assert_close(
             guided.logits[..., inside].log_softmax(-1), wanted.log_softmax(-1), atol=1e-4, rtol=0

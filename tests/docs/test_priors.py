@@ -17,11 +17,12 @@ def test_the_tables_are_what_is_stored(data: str) -> None:
 
 
 @pytest.mark.parametrize("data", SETS)
-def test_each_learned_prior_is_below_the_unigram_by_a_fifth_at_least(data: str) -> None:
+def test_the_best_prior_is_below_the_unigram_by_a_fifth_and_every_one_by_15_per_cent(data: str) -> None:
     found = cells(data)
     unigram = found.pop("unigram")
     assert len(found) == 5
-    assert min(cell["validation"] for cell in found.values()) < 0.8 * unigram["validation"]
+    nats = [cell["validation"] for cell in found.values()]
+    assert min(nats) < 0.8 * unigram["validation"] and max(nats) < 0.85 * unigram["validation"]
 
 
 @pytest.mark.parametrize("data", SETS)

@@ -49,7 +49,12 @@ class TransformCoding(Architecture):
                 "transform gives one each; use a likelihood with a scale of its own, such as Gaussian"
             )
         (bottleneck,) = copies(self.bottleneck, 1)
-        dim, dims = bottleneck.inputs, len(signal.grid)
+        dim, dims = bottleneck.dim, len(signal.grid)
+        if bottleneck.inputs != dim:
+            raise ValueError(
+                f"{type(bottleneck).__name__} takes {bottleneck.inputs} channels and gives {dim}, and a transform has "
+                "one a coefficient; use a quantizer such as UniformScalarQuantizer, or Identity"
+            )
         shape = (self.width, self.halvings, self.residual_layers, self.residual_width, dims)
         level = ProjectedLevel(dim, bottleneck, dims)
         nn.init.dirac_(level.project.weight)  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ from vqkit.bottlenecks.arguments import between, count, positive, weight
 from vqkit.bottlenecks.base import drawn_depths, masked_mean
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
+_MOST_INTEGERS = 1 << 24  # that a channel may have after its last stage
+
 
 class UniformScalarQuantizer(ScalarQuantizer):
     """Channel by channel, sign(z_e) floor(|z_e| / step + 1 - dead_zone / 2), clamped to `levels` integers around 0;
@@ -55,7 +57,11 @@ class UniformScalarQuantizer(ScalarQuantizer):
     ) -> None:
         if count("levels", levels) % 2 == 0:
             raise ValueError(f"levels is {levels}; take an odd number, so that 0 is a level")
-        refinements = count("dim", dim) * (count("stages", stages) - 1)
+        if levels * 2 ** min(count("stages", stages) - 1, 64) > _MOST_INTEGERS:
+            raise ValueError(
+                f"stages is {stages}, of {levels} levels; take fewer, so that float32 tells all levels apart"
+            )
+        refinements = count("dim", dim) * (stages - 1)
         super().__init__((levels,) * dim + (3,) * refinements, (1,) * (dim + refinements))
         self.dim, self.step, self.levels, self.stages = dim, positive("step", step), levels, stages
         self.dead_zone = between("dead_zone", dead_zone, 1, 2)
@@ -69,8 +75,9 @@ class UniformScalarQuantizer(ScalarQuantizer):
 
     @property
     def rate_weights(self) -> tuple[float, ...]:
-        """A quarter from stage to stage, as half a step is worth a quarter of the squared error."""
-        return tuple(4.0**-stage for stage in range(self.stages) for _ in range(self.dim))
+        """A quarter from stage to stage, as half a step is worth a quarter of the squared error; all the same without
+        `dropout`, where nothing is ever decoded from fewer stages."""
+        return tuple(4.0**-stage if self.dropout else 1.0 for stage in range(self.stages) for _ in range(self.dim))
 
     def loss(self, bounded: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
         finest = self.step / 2 ** (self.stages - 1)

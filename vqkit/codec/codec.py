@@ -69,8 +69,9 @@ class Codec:
                 return Chunk(dither, check, encoder.sealed())
 
     def decode(self, chunk: Chunk, coded: Coded, side: Side, context: Tensor | None = None) -> Indices:
-        """The indices [B, Q, *grid] of the levels that `coded` has. Raises ValueError where they are not those that
-        were encoded: the payload is damaged, or prior, side, context or machine are others."""
+        """The indices [B, Q, *grid] of the levels that `coded` has; what is not coded is the likeliest as far as the walk
+        goes, and zeros beyond. Raises ValueError where they are not those that were encoded: the payload is damaged, or
+        prior, side, context or machine are others."""
         indices, check = self.read(chunk.payload, chunk.dither, coded, side, context)
         if check != chunk.check:
             raise ValueError("it decodes to other indices than were encoded, of another prior, machine or label")
@@ -144,7 +145,9 @@ def _logits(step: Step) -> NDArray[np.float64]:
 
 def _while(going: Callable[[], bool], walk: Walk) -> Walk:
     """A walk that ends where it is not to go on."""
-    step = next(walk, None) if going() else None
+    step = next(walk, None)  # also where nothing is to be walked: it refuses what does not fit
+    if not going():
+        return
     while step is not None:
         symbols = yield step
         try:

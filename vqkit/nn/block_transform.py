@@ -26,7 +26,10 @@ def cosine_basis(channels: int, side: int, dims: int, count: int) -> Tensor:
     Raises ValueError where a block has fewer dimensions than `count`.
     """
     if count > channels * side**dims:
-        raise ValueError(f"a block of {side} along {dims} axes has {channels * side**dims} dimensions, not {count}")
+        raise ValueError(
+            f"a block of {side} along {dims} axes has {channels * side**dims} dimensions, not {count}; take fewer "
+            "coefficients, the bottleneck's dim, or larger blocks, by halvings"
+        )
     place, frequency = torch.arange(side, dtype=torch.float64) + 0.5, torch.arange(side)
     waves = torch.cos(math.pi / side * frequency[:, None] * place)
     mixes = torch.tensor(_OPPONENT if channels == 3 else torch.eye(channels).tolist(), dtype=torch.float64)

@@ -30,8 +30,9 @@ class Head(nn.Module):
         return logits
 
 
-class JointHead(nn.Module):
-    """Logits [..., K] of every codebook's symbols from the features of what is before a position [..., W] alone."""
+class ParallelHead(nn.Module):
+    """Logits [..., K] of every codebook's symbols from the features of what is before a position [..., W] alone, given
+    which they are independent."""
 
     def __init__(self, width: int, sizes: tuple[int, ...]) -> None:
         super().__init__()
@@ -40,12 +41,18 @@ class JointHead(nn.Module):
         nn.init.zeros_(self.logits.weight)  # all symbols alike at first: the loss starts at log K
         nn.init.zeros_(self.logits.bias)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        hidden = F.relu(self.features(F.relu(features)))
-        logits: tuple[Tensor, ...] = self.logits(hidden).split(self.sizes, -1)
+    def forward(self, features: Tensor) -> Tensor:
+        """[..., sum of all K], codebook after codebook."""
+        logits: Tensor = self.logits(F.relu(self.features(F.relu(features))))
         return logits
 
-    def side_by_side(self, features: Tensor) -> Tensor:
+    def apart(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """[..., K] of each codebook."""
+        parts: tuple[Tensor, ...] = logits.split(self.sizes, -1)
+        return parts
+
+    def side_by_side(self, logits: Tensor) -> Tensor:
         """[..., Q, K] for the largest alphabet, -inf beyond a smaller one."""
         most = max(self.sizes)
-        return torch.stack([F.pad(x, (0, most - x.shape[-1]), value=-math.inf) for x in self(features)], -2)
+        padded = [F.pad(each, (0, most - each.shape[-1]), value=-math.inf) for each in self.apart(logits)]
+        return torch.stack(padded, -2)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vqkit.priors.base import Step, Walk
 from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
-from vqkit.priors.head import Head, JointHead
+from vqkit.priors.head import Head, ParallelHead
 from vqkit.priors.inputs import check_layout, check_walk, device_of, known_tokens
 from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
@@ -63,7 +63,9 @@ class RasterPrior(TeacherForcedPrior, ABC):
         self.classes = nn.Embedding(layout.classes + 1, width) if layout.classes else None  # the last one: no class
         self.context = Context(len(grid), context_channels, width)
         heads = (
-            [Head(width, size, first=q == 0) for q, size in enumerate(sizes)] if in_turn else [JointHead(width, sizes)]
+            [Head(width, size, first=q == 0) for q, size in enumerate(sizes)]
+            if in_turn
+            else [ParallelHead(width, sizes)]
         )
         self.outputs = nn.ModuleList(heads)
 
@@ -100,7 +102,8 @@ class RasterPrior(TeacherForcedPrior, ABC):
             if not self.in_turn:
                 gaps = [q for q, row in enumerate(unknown) if row[cell]]
                 if gaps:
-                    sent = yield Step(0, positions[gaps, cell].view(1, -1), guide(self._all_logits(features)[:, gaps]))
+                    logits = self.outputs[0].side_by_side(guide(self._all_logits(features)))  # type: ignore[operator]
+                    sent = yield Step(0, positions[gaps, cell].view(1, -1), logits[:, gaps])
                     symbols[:, gaps, cell] = guide.both(sent)
                 here = self.embedding(symbols[:, :, cell] + self.rows).sum(1)
                 continue
@@ -117,7 +120,8 @@ class RasterPrior(TeacherForcedPrior, ABC):
         embedded = self._embed(symbols)
         features = self._features(embedded, self._condition(classes, context, tuple(symbols.shape[2:])), dropout)
         if not self.in_turn:
-            yield from zip(self.outputs[0](features), symbols.flatten(2).unbind(1), strict=True)
+            logits = self.outputs[0].apart(self.outputs[0](features))  # type: ignore[operator]
+            yield from zip(logits, symbols.flatten(2).unbind(1), strict=True)
             return
         before = torch.zeros_like(features)
         for head, here, which in zip(self.outputs, embedded.flatten(2, -2).unbind(1), symbols.unbind(1), strict=True):
@@ -131,9 +135,9 @@ class RasterPrior(TeacherForcedPrior, ABC):
         return logits
 
     def _all_logits(self, features: Tensor) -> Tensor:
-        """Features [B, W] -> [B, Q, K], of those that are not `in_turn`."""
+        """Those of all codebooks at once, as `ParallelHead` gives them, in the precision of the parameters."""
         with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.outputs[0].side_by_side(features)  # type: ignore[operator]
+            logits: Tensor = self.outputs[0](features)
         return logits
 
     def _embed(self, symbols: Tensor) -> Tensor:

@@ -235,7 +235,7 @@ class Run:
             file.write(made.getbuffer())
 
     def check_samples_path(self, path: str | os.PathLike[str]) -> Path:
-        """Raises ValueError where `save_samples` could not write there, and OSError where nobody can."""
+        """Raises ValueError where `save_samples` could not write there."""
         path = Path(path)
         if path.suffix not in (".png", ".npy"):
             raise ValueError(f"{path} ends in neither .png nor .npy; name such a file")
@@ -243,8 +243,10 @@ class Run:
             raise ValueError(f"the folder of {path} does not exist; make it first")
         if path.is_dir():
             raise ValueError(f"{path} is a folder; name a file in it")
-        with tempfile.TemporaryFile(dir=path.absolute().parent):  # whether anything can be written there
-            pass
+        try:
+            tempfile.TemporaryFile(dir=path.absolute().parent).close()
+        except OSError as error:
+            raise ValueError(f"nothing can be written beside {path} ({error.strerror}); name another file") from error
         return path
 
     def evaluate(self, source: str | None = None, samples: int = EVALUATED, bar: bool | None = None) -> dict[str, Any]:

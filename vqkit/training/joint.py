@@ -22,7 +22,7 @@ class JointObjective(Objective):
     loss: the weighing of entropy-constrained vector quantization (Chou, Lookabaugh and Gray 1989,
     https://doi.org/10.1109/29.17498), by gradients through soft assignments (Agustsson et al. 2017,
     https://arxiv.org/abs/1704.00648). At a `rate_weight` of 1 and with a likelihood, the first two are the negative
-    evidence lower bound under this prior.
+    evidence lower bound under this prior, where all `Quantizer.rate_weights` are 1.
 
     Where codebooks refine each other, as stages that halve a step do, their nats weigh less and less
     (`Quantizer.rate_weights`).
