@@ -69,9 +69,9 @@ class Codec:
                 return Chunk(dither, check, encoder.sealed())
 
     def decode(self, chunk: Chunk, coded: Coded, side: Side, context: Tensor | None = None) -> Indices:
-        """The indices [B, Q, *grid] of the levels that `coded` has; what is not coded is the likeliest as far as the walk
-        goes, and zeros beyond. Raises ValueError where they are not those that were encoded: the payload is damaged, or
-        prior, side, context or machine are others."""
+        """The indices [B, Q, *grid] of the levels that `coded` has; those that are not coded are the likeliest, and
+        zeros where the walk did not go. Raises ValueError where they are not those that were encoded: the payload is
+        damaged, or prior, side, context or machine are others."""
         indices, check = self.read(chunk.payload, chunk.dither, coded, side, context)
         if check != chunk.check:
             raise ValueError("it decodes to other indices than were encoded, of another prior, machine or label")
