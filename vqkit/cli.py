@@ -318,10 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(format="vqkit: %(message)s")
     verb, rest = given[0], given[1:]
-    goes_on = (
-        "the same command goes on from where it was" if verb in ("train", "tokenize") else "nothing is half-written"
-    )
-    return status(lambda: _do(verb, rest), "--json" in rest, goes_on)
+    goes_on = "goes on from where it was" if verb in ("train", "tokenize") else "begins anew"
+    return status(lambda: _do(verb, rest), "--json" in rest, f"the same command {goes_on}")
 
 
 def _do(verb: str, arguments: Sequence[str]) -> Told:

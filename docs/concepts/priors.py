@@ -74,7 +74,7 @@ def walks() -> None:
     seconds.set(xlim=(0, None), xlabel="seconds for 64 samples", ylabel="nats a token, held out")
     seconds.set(title="Circles: Fashion-MNIST, squares: CIFAR-10")
     seconds.legend()
-    save(figure, "walks", dpi=150)
+    save(figure, "priors", dpi=150)
     for data in SETS:
         fill("priors", table(data))
     fill("priors", samplers())

@@ -457,6 +457,7 @@ def test_a_missing_update_is_told_where_it_would_change_something(name: str) -> 
         "gaussian",
         "sim vector",
         "finite scalar",
+        "embedded scalar",
         "residual finite scalar",
         "lookup free",
         "binary spherical",
