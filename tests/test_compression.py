@@ -17,11 +17,25 @@ import torch
 from PIL import Image as pillow
 
 from vqkit import checkpoint, codec, recipe
-from vqkit.autoencoders import Architecture, Convolutional, MultiscaleResidual, reconstruct_any
-from vqkit.bottlenecks import EMAVectorQuantizer, FiniteScalarQuantizer, ProductQuantizer, ResidualQuantizer
+from vqkit.autoencoders import (
+    Architecture,
+    Convolutional,
+    MultiscaleResidual,
+    TransformCoding,
+    decode_any,
+    encode_any,
+    reconstruct_any,
+)
+from vqkit.bottlenecks import (
+    EMAVectorQuantizer,
+    FiniteScalarQuantizer,
+    ProductQuantizer,
+    ResidualQuantizer,
+    UniformScalarQuantizer,
+)
 from vqkit.cli import main
 from vqkit.likelihoods import Gaussian
-from vqkit.priors import PixelCNN, UniformPrior
+from vqkit.priors import PixelCNN, Stack, UniformPrior
 from vqkit.run import Run, compress_files, decompress_files
 from vqkit.run.coder import Coder, qualities
 from vqkit.run.compression import Known
@@ -230,6 +244,10 @@ MODELS: dict[str, tuple[Architecture, list[tuple[int, ...]]]] = {
         MultiscaleResidual(EMAVectorQuantizer(4, 8), Gaussian(), halvings=1, scales=[1, 4, 8], width=8),
         [(1,), (1, 1), (1, 1, 1)],
     ),
+    "stages": (
+        TransformCoding(UniformScalarQuantizer(6, 0.8, 9, stages=3, dropout=0.5), Gaussian(), 8, 2, 1, 4),
+        [(6,), (12,), (18,)],
+    ),
 }
 
 
@@ -256,6 +274,28 @@ def test_each_quality_decodes_what_it_keeps(name: str) -> None:
         assert torch.equal(coder.decode(found.indices, {}, (16, 16)), x_hat)
         sizes.append(sum(len(chunk.payload) for chunk in chunks))
     assert sizes == sorted(sizes) and len(set(sizes)) == len(sizes)
+
+
+def test_stages_of_pictures_of_any_size_are_coded_by_a_stack_of_priors_of_whole_positions() -> None:
+    """Several codebooks a step, and windows that reach beyond the picture."""
+    torch.manual_seed(0)
+    make, qualities_of = MODELS["stages"]
+    tokenizer, size, x = make(PICTURES).freeze(), (21, 30), torch.randint(0, 256, (2, 1, 21, 30)).byte()
+    parts = [partial(PixelCNN, width=8, depth=1, in_turn=False, context_channels=channels) for channels in (0, 4, 4)]
+    prior = Stack(tokenizer.layout(), parts, width=8)
+    for parameter in prior.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    coded, indices, sizes = codec.Codec(prior), encode_any(tokenizer, x), list[int]()
+    for kept in qualities_of:
+        coder = Coder(tokenizer, coded, kept)
+        header = coder.header("image", size, 2)
+        chunks = list(coder.encode(header, [x]))
+        (found,) = codec.decode_samples(coder.codec, coder.windows(size), header, chunks, pytest.fail)
+        assert torch.equal(found.indices[0], indices[0][:, : kept[0]])
+        x_hat = decode_any(tokenizer, found.indices, {}, size, rounded=True)
+        assert torch.equal(coder.decode(found.indices, {}, size), x_hat)
+        sizes.append(sum(len(chunk.payload) for chunk in chunks))
+    assert sizes == sorted(set(sizes))
 
 
 @pytest.fixture(scope="module")
