@@ -49,7 +49,7 @@ def naive(prior: RasterPrior) -> float:
     start = time.perf_counter()
     for cell in range(NAIVE_STEPS):
         features = prior.net(prior.embedding(symbols).movedim(-1, 1)).flatten(2)[:, :, cell]
-        logits = prior.outputs[0](features, features)[:, None]
+        logits = prior.output.heads[0](features, features)[:, None]
         symbols.view(BATCH, -1)[:, cell : cell + 1] = draw(logits, (BATCH, 1))
     return (time.perf_counter() - start) / NAIVE_STEPS * symbols[0].numel()
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vqkit.priors.base import Step, Walk
 from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
-from vqkit.priors.head import Head, ParallelHead
+from vqkit.priors.head import Heads, HeadsInTurn, ParallelHeads
 from vqkit.priors.inputs import check_layout, check_walk, device_of, known_tokens
 from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
@@ -31,8 +31,8 @@ class RasterPrior(TeacherForcedPrior, ABC):
     integers on a grid as well.
 
     A causal net takes each position once; a small head a codebook adds the symbols before it there. Where they are not
-    `in_turn`, one head gives all codebooks of a position, independent of each other given the positions before, and a
-    step of the walk is a position. A member brings the net in its two forms: `net`, which gives the features of all
+    `in_turn`, all codebooks of a position are independent given the positions before, and a step of the walk is a
+    position (`head` has both ways). A member brings the net in its two forms: `net`, which gives the features of all
     positions at once, and `incremental`, which gives them one by one.
 
     `net` takes what stands at each position [B, width, *grid], a condition [B, width, *grid or ones] (None where there
@@ -62,12 +62,7 @@ class RasterPrior(TeacherForcedPrior, ABC):
         self.register_buffer("rows", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.classes = nn.Embedding(layout.classes + 1, width) if layout.classes else None  # the last one: no class
         self.context = Context(len(grid), context_channels, width)
-        heads = (
-            [Head(width, size, first=q == 0) for q, size in enumerate(sizes)]
-            if in_turn
-            else [ParallelHead(width, sizes)]
-        )
-        self.outputs = nn.ModuleList(heads)
+        self.output: Heads = (HeadsInTurn if in_turn else ParallelHeads)(width, sizes)
 
     @abstractmethod
     def incremental(self, batch: int, grid: tuple[int, ...], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -92,26 +87,23 @@ class RasterPrior(TeacherForcedPrior, ABC):
         symbols = guide.both(known_tokens(known, layout, batch, device)).view(both, -1, math.prod(grid)).clone()
         unknown = (symbols[0] < 0).tolist()
         wanted = [cell for cell, column in enumerate(zip(*unknown, strict=True)) if any(column)]
-        positions = torch.arange(symbols[0].numel(), device=device).view(*symbols[0].shape, 1, 1)
+        positions = torch.arange(symbols[0].numel(), device=device).view(symbols[0].shape)
         with torch.autocast(device.type, enabled=False):
             condition = self._condition(guide.classes, None if context is None else guide.both(context), grid)
         features_after, first_rows = self.incremental(both, grid, condition), self.rows.tolist()
-        here = self.embedding.weight.new_zeros(both, self.width)  # the summed embeddings of a position's symbols so far
+
+        def embed(q: int, one: Tensor) -> Tensor:
+            embedded: Tensor = self.embedding(one + first_rows[q])
+            return embedded
+
+        before = self.embedding.weight.new_zeros(both, self.width)  # what stands at the position before
         for cell in range(wanted[-1] + 1 if wanted else 0):
-            features, here = features_after(here), torch.zeros_like(here)
-            if not self.in_turn:
-                gaps = [q for q, row in enumerate(unknown) if row[cell]]
-                if gaps:
-                    logits = self.outputs[0].side_by_side(guide(self._all_logits(features)))  # type: ignore[operator]
-                    sent = yield Step(0, positions[gaps, cell].view(1, -1), logits[:, gaps])
-                    symbols[:, gaps, cell] = guide.both(sent)
-                here = self.embedding(symbols[:, :, cell] + self.rows).sum(1)
-                continue
-            for q, first_row in enumerate(first_rows):
-                if unknown[q][cell]:
-                    sent = yield Step(0, positions[q, cell], guide(self._logits(q, features, here))[:, None])
-                    symbols[:, q, cell] = guide.both(sent[:, 0])
-                here = here + self.embedding(symbols[:, q, cell] + first_row)
+            features, here = features_after(before), symbols[:, :, cell]  # a view, filled below
+            if gaps := [q for q, row in enumerate(unknown) if row[cell]]:
+                for codebooks, logits in self.output.steps(features, here, gaps, embed, guide):
+                    sent = yield Step(0, positions[codebooks, cell][None], logits)
+                    here[:, codebooks] = guide.both(sent)
+            before = self.embedding(here + self.rows).sum(1)
 
     def conditionals(
         self, indices: Indices, classes: Tensor, context: Tensor | None, training: bool
@@ -119,26 +111,8 @@ class RasterPrior(TeacherForcedPrior, ABC):
         (symbols,), dropout = indices, self.dropout if training else 0.0
         embedded = self._embed(symbols)
         features = self._features(embedded, self._condition(classes, context, tuple(symbols.shape[2:])), dropout)
-        if not self.in_turn:
-            logits = self.outputs[0].apart(self.outputs[0](features))  # type: ignore[operator]
-            yield from zip(logits, symbols.flatten(2).unbind(1), strict=True)
-            return
-        before = torch.zeros_like(features)
-        for head, here, which in zip(self.outputs, embedded.flatten(2, -2).unbind(1), symbols.unbind(1), strict=True):
-            yield head(features, before), which.flatten(1)
-            before = before + here
-
-    def _logits(self, q: int, features: Tensor, before: Tensor) -> Tensor:
-        """In the precision of the parameters, whatever the caller's."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.outputs[q](features, before)
-        return logits
-
-    def _all_logits(self, features: Tensor) -> Tensor:
-        """Those of all codebooks at once, as `ParallelHead` gives them, in the precision of the parameters."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.outputs[0](features)
-        return logits
+        logits = self.output.conditionals(features, embedded.flatten(2, -2))
+        yield from zip(logits, symbols.flatten(2).unbind(1), strict=True)
 
     def _embed(self, symbols: Tensor) -> Tensor:
         """Symbols [B, Q, *grid] -> [B, Q, *grid, W]."""
