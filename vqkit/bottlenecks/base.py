@@ -234,11 +234,12 @@ def positions(z: Tensor, mask: Tensor | None) -> Tensor:
     return mask.flatten(1).sum(1).to(torch.float32)
 
 
-def drawn_depths(batch: int, most: int, dropout: float) -> Tensor:
-    """[batch] int64 on the CPU, by torch's global generator: how many stages each sample passes in training, `most` of
-    them but for a share of `dropout`, which is cut to a random number from 1 on."""
-    cut = torch.rand(batch) < dropout
-    return torch.where(cut, torch.randint(1, most + 1, cut.shape), most)
+def drawn_depths(z: Tensor, most: int, dropout: float) -> Tensor:
+    """[B, 1, ...] int64 to go with z [B, ...], by torch's global generator on the CPU: how many stages each sample
+    passes in training, `most` of them but for a share of `dropout`, which is cut to a random number from 1 on."""
+    cut = torch.rand(len(z)) < dropout
+    depths = torch.where(cut, torch.randint(1, most + 1, cut.shape), most)
+    return depths.to(z.device).view(-1, *(1,) * (z.ndim - 1))
 
 
 def use_in_batch(indices: Tensor, sizes: tuple[int, ...], mask: Tensor | None) -> dict[str, Tensor]:

@@ -56,7 +56,7 @@ class _Residual(CompositeQuantizer):
         self.dim, self.codebook_sizes = quantizer.dim, quantizer.codebook_sizes * depth
 
     def latent(self, z_e: Tensor, mask: Tensor | None) -> Latent:
-        depths = self._draw_depths(z_e) if self.training and self.dropout else None
+        depths = drawn_depths(z_e, self.depth, self.dropout) if self.training and self.dropout else None
         residual, z_q, loss, latents = z_e, torch.zeros_like(z_e), z_e.new_zeros(()), []
         for number, stage in enumerate(self.parts):
             reached = None if depths is None else depths > number
@@ -69,11 +69,6 @@ class _Residual(CompositeQuantizer):
             z_q = z_q + (latent.z if reached is None else torch.where(reached, latent.z, 0))
         # The difference is zero; through it the gradient reaches parameters that made z_q, such as a projection's.
         return self.join(self.estimator(z_e, z_q) + (z_q - z_q.detach()), loss, latents)
-
-    def _draw_depths(self, z_e: Tensor) -> Tensor:
-        """[B, 1, ...] to go with z_e: how many stages each sample passes."""
-        depths = drawn_depths(len(z_e), self.depth, self.dropout)
-        return depths.to(z_e.device).view(-1, *(1,) * (z_e.ndim - 1))
 
     @property
     def prefixes(self) -> tuple[int, ...]:

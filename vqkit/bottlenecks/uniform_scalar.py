@@ -105,7 +105,7 @@ class UniformScalarQuantizer(ScalarQuantizer):
     def in_training(self, z_q: Tensor, digits: Tensor) -> Tensor:
         if not self.dropout:
             return z_q
-        depths = drawn_depths(len(z_q), self.stages, self.dropout).to(z_q.device).view(-1, *(1,) * (z_q.ndim - 1))
+        depths = drawn_depths(z_q, self.stages, self.dropout)
         for stages in range(1, self.stages):
             z_q = torch.where(depths == stages, self.values(digits[..., : stages * self.dim]), z_q)
         return z_q

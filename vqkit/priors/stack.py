@@ -114,15 +114,15 @@ class Stack(Prior):
         check_walk(layout, self.layout, any_grid=True)
         tokens = known_tokens(known, layout, batch, device_of(self)).clone()
         apart, start = _apart(layout, len(self.priors)), 0
+        in_parts = len(apart.grids) > len(layout.grids)
         sent_to = torch.split(tokens, list(apart.tokens), 1)  # views: what a level is sent is there for the next ones
         for level, (prior, tell, grid) in enumerate(zip(self.priors, self.contexts, apart.grids, strict=True)):
             *coarser, own = unflatten(tokens, apart)[: level + 1]
             with torch.autocast(tokens.device.type, enabled=False):
                 told = tell(coarser, context, batch, grid)
             walk = prior.walk(_part(apart, level, level + 1), batch, side, told, (own,), guidance)  # type: ignore[operator]
-            in_parts = len(apart.grids) > len(layout.grids)
-            yield from part_of_walk(walk, 0 if in_parts else level, sent_to[level : level + 1], start * in_parts)
-            start += apart.tokens[level]
+            yield from part_of_walk(walk, 0 if in_parts else level, sent_to[level : level + 1], start)
+            start += apart.tokens[level] if in_parts else 0
 
     def _levels(self, indices: Indices, context: Tensor | None) -> Iterator[tuple[Tensor, Prior, Tensor | None]]:
         """Of each level, or part of the only one, its indices, its prior and the context that this one is given."""
