@@ -29,6 +29,7 @@ from vqkit.bottlenecks import (
     SimVectorQuantizer,
     StraightThroughGumbelQuantizer,
     VectorQuantizer,
+    residual,
 )
 
 Kind = type[ResidualQuantizer] | type[SharedResidualQuantizer]
@@ -193,7 +194,7 @@ def test_a_missing_update_is_told_by_forwards_not_by_stages(kind: Kind) -> None:
 
 def cut_the_first(quantizer: ResidualQuantizer | SharedResidualQuantizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sample is cut to one stage, the second to two."""
-    monkeypatch.setattr(quantizer, "_draw_depths", lambda z_e: torch.tensor([1, 2]).view(2, 1, 1))
+    monkeypatch.setattr(residual, "drawn_depths", lambda *_: torch.tensor([1, 2]).view(2, 1, 1))
 
 
 @BOTH
