@@ -80,6 +80,7 @@ from vqkit.priors import (
     NextScalePrior,
     PixelCNN,
     Stack,
+    SuccessiveRefinementPrior,
     TransformerPrior,
     UniformPrior,
     UnigramPrior,
@@ -223,6 +224,10 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     TransformerPrior: {
         "layout": LAYOUT, "width": 16, "depth": 2, "heads": 2, "codebook_layers": 1, "context_channels": 3,
         "random_order_updates": 5, "dropout": 0.2, "label_dropout": 0.3,
+    },
+    SuccessiveRefinementPrior: {
+        "layout": Layout(((3, 4),), ((5, 5, 3, 3),), 2), "stages": 2, "width": 8, "depth": 2, "context_channels": 3,
+        "dropout": 0.2, "label_dropout": 0.3,
     },
     LearnedUnigramPrior: {"layout": LAYOUT},
     UniformPrior: {"layout": LAYOUT},

@@ -23,6 +23,7 @@ from vqkit.priors import (
     Prior,
     Stack,
     Step,
+    SuccessiveRefinementPrior,
     TransformerPrior,
     UniformPrior,
     UnigramPrior,
@@ -42,6 +43,7 @@ LAYOUTS = {
     "video": Layout(((2, 2, 2),), ((5,),)),
     "codebooks, 1d": Layout(((7,),), ((3, 6),), 2),
     "codebooks of video": Layout(((2, 3, 2),), ((4, 3, 5),), 3),
+    "two stages": Layout(((3, 4),), ((5, 5, 3, 3),), 2),
 }
 PRIORS: dict[str, Callable[[Layout], Prior]] = {
     "uniform": UniformPrior,
@@ -61,6 +63,9 @@ PRIORS: dict[str, Callable[[Layout], Prior]] = {
         Stack(layout, parts(layout, len(layout.codebook_sizes[0])), width=8, residual_layers=1)
     ),
     "masked": lambda layout: shaken(MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3)),
+    "refinement": lambda layout: shaken(
+        SuccessiveRefinementPrior(layout, max(1, len(layout.codebook_sizes[0]) // 2), width=8, depth=2)
+    ),
 }
 WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
     "transformer": lambda layout: shaken(TransformerPrior(layout, width=32, depth=2, heads=2, context_channels=2)),
@@ -83,8 +88,11 @@ WITH_CONTEXT: dict[str, Callable[[Layout], Prior]] = {
     "masked": lambda layout: shaken(
         MaskedTransformerPrior(layout, width=32, depth=1, joint_depth=1, heads=2, steps=3, context_channels=2)
     ),
+    "refinement": lambda layout: shaken(SuccessiveRefinementPrior(layout, 2, width=8, depth=2, context_channels=2)),
 }
-ONE_LEVEL = {"pixelcnn", "pixelcnn of positions", "pixelsnail", "wavenet", "stack of codebooks"}
+TOLD_OF = {"stack": "two levels", "refinement": "two stages"}  # the layout that they are given a context with
+OF_STAGES = {"one level", "video", "two stages"}
+ONE_LEVEL = {"refinement", "pixelcnn", "pixelcnn of positions", "pixelsnail", "wavenet", "stack of codebooks"}
 OWN_ORDER = {"masked"}  # what is known decides which positions come next
 BATCH = 3
 
@@ -150,6 +158,7 @@ CASES = {
     for prior in PRIORS
     for name, layout in LAYOUTS.items()
     if len(layout.grids) == 1 or prior not in ONE_LEVEL
+    if prior != "refinement" or name in OF_STAGES
 }
 
 
@@ -183,7 +192,7 @@ def test_a_double_copy_walks_in_float64_alike_on_every_machine(prior: Prior) -> 
 @pytest.mark.parametrize("name", WITH_CONTEXT)
 def test_a_context_is_taken_in_float64(name: str) -> None:
     torch.manual_seed(0)
-    prior = WITH_CONTEXT[name](LAYOUTS["two levels"] if name == "stack" else LAYOUTS["classes"])
+    prior = WITH_CONTEXT[name](LAYOUTS[TOLD_OF.get(name, "classes")])
     context = torch.randn(BATCH, 2, 3, 2, generator=torch.Generator().manual_seed(0))
     held_to_float64(prior, random_indices(prior.layout), labels(prior.layout), context)
 
@@ -371,14 +380,16 @@ def test_a_seed_repeats_a_sample(prior: Prior) -> None:
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_probabilities_sum_to_one_and_sampled_frequencies_agree_with_them(name: str) -> None:
-    """Chi-square over all 36 outcomes of a tiny layout."""
-    prior, n = PRIORS[name](Layout(((2,),), ((2, 3),))), 20_000
-    outcomes = torch.cartesian_prod(*(torch.arange(size) for size in (2, 2, 3, 3)))
+    """Chi-square over all outcomes of a tiny layout, 36 or 81."""
+    books = (3, 3) if name == "refinement" else (2, 3)
+    prior, n = PRIORS[name](Layout(((2,),), (books,))), 20_000
+    outcomes = torch.cartesian_prod(*(torch.arange(size) for size in books for _ in range(2)))
     p = prior.log_prob((outcomes.view(-1, 2, 2),), {})[0].detach().double().sum((1, 2)).exp()
     assert float(p.sum()) == pytest.approx(1, abs=1e-5)
     drawn = sample(prior, prior.layout, n, {}, generator=torch.Generator().manual_seed(0))[0].flatten(1)
-    counts = torch.bincount(drawn @ torch.tensor([18, 9, 3, 1]), minlength=36)
-    assert float(((counts - n * p) ** 2 / (n * p)).sum()) < 66.7  # 0.1 % of 35 degrees of freedom
+    counts = (drawn[:, None] == outcomes).all(-1).sum(0)
+    most = {36: 66.7, 81: 124.9}[len(outcomes)]  # 0.1 % of 35 and of 80 degrees of freedom
+    assert float(((counts - n * p) ** 2 / (n * p)).sum()) < most
 
 
 def test_the_state_dict_round_trips(prior: Prior) -> None:
@@ -445,7 +456,7 @@ def test_the_codec_leaves_out_what_is_not_coded(prior: Prior) -> None:
 
 @pytest.mark.parametrize("name", WITH_CONTEXT)
 def test_the_codec_hands_a_context_down(name: str) -> None:
-    layout = LAYOUTS["two levels" if name == "stack" else "one level"]
+    layout = LAYOUTS[TOLD_OF.get(name, "one level")]
     codec, indices, side = Codec(WITH_CONTEXT[name](layout)), random_indices(layout), labels(layout)
     coded, context = (
         tuple(torch.ones_like(level, dtype=torch.bool) for level in indices),

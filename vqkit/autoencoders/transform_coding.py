@@ -14,8 +14,8 @@ from vqkit.signal import Signal
 
 
 class TransformCoding(Architecture):
-    """An autoencoder of one level between two transforms, which are the cosine transform of blocks and nets beside it
-    that start as nothing. Untrained it is the classical transform codec of the bottleneck's first coefficients; with
+    """An autoencoder of one level between two transforms, each the cosine transform of blocks and a filter of the data
+    that starts as nothing. Untrained it is the classical transform codec of the bottleneck's first coefficients; with
     the rate in the loss of a `joint` stage it is nonlinear transform coding (Balle et al. 2016,
     https://arxiv.org/abs/1611.01704). z_e is in the units of normalised data, -1 to 1: an orthonormal transform keeps
     squared errors, so that a step of a `UniformScalarQuantizer` is one of the data.
@@ -23,9 +23,9 @@ class TransformCoding(Architecture):
     Args:
         bottleneck: its `dim` are the coefficients of a block, such as a `UniformScalarQuantizer`.
         likelihood: p(x | parameters) of the decoder, of one parameter a value, or a distortion.
-        width: channels inside the nets.
+        width: channels inside the filters.
         halvings: blocks are 2^halvings wide, 3 for those of JPEG.
-        residual_layers: residual layers on the grid of the coefficients, on each side.
+        residual_layers: residual layers of a filter, each 3 wide where 4 x 4 pixels are one position.
         residual_width: channels inside a residual layer.
     """
 
@@ -35,8 +35,8 @@ class TransformCoding(Architecture):
         likelihood: Reconstruction,
         width: int = 64,
         halvings: int = 3,
-        residual_layers: int = 2,
-        residual_width: int = 32,
+        residual_layers: int = 4,
+        residual_width: int = 64,
     ) -> None:
         self.bottleneck, self.likelihood, self.width, self.halvings = bottleneck, likelihood, width, halvings
         self.residual_layers, self.residual_width = residual_layers, residual_width

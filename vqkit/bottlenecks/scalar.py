@@ -101,14 +101,17 @@ class ScalarQuantizer(Quantizer, ABC):
     def assignment(self, z_e: Tensor) -> Tensor:
         """As of every quantizer: the softmax of minus the squared distance, counted in levels. It has an entry for each
         code, so keep groups small for it."""
-        coordinates = self.coordinate(self.bound(z_e.float().movedim(1, -1))).unbind(-1)
+        coordinates, levels = self.coordinate(self.bound(z_e.float().movedim(1, -1))), self.levels_of
+        places = torch.arange(int(levels.max()), device=z_e.device)
+        distances = (coordinates.unsqueeze(-1) - places).square()
+        log_p = distances.neg().masked_fill(places >= levels[:, None], -math.inf).log_softmax(-1)  # [B, *grid, D, K]
+        if set(self.groups) == {1}:
+            return log_p.movedim((-2, -1), (1, 2))
         books = []
-        for group in _split(zip(coordinates, self.levels_of.tolist(), strict=True), self.groups):
-            joint = coordinates[0].new_zeros(*coordinates[0].shape, 1)
-            for coordinate, levels in group:
-                distances = coordinate.unsqueeze(-1) - torch.arange(levels, device=z_e.device)
-                log_p = distances.square().neg().log_softmax(-1)
-                joint = (joint.unsqueeze(-1) + log_p.unsqueeze(-2)).flatten(-2)
+        for group in _split(zip(log_p.unbind(-2), levels.tolist(), strict=True), self.groups):
+            joint = coordinates.new_zeros(*coordinates.shape[:-1], 1)
+            for of_channel, count in group:
+                joint = (joint.unsqueeze(-1) + of_channel[..., :count].unsqueeze(-2)).flatten(-2)
             books.append(F.pad(joint, (0, max(self.codebook_sizes) - joint.shape[-1]), value=-math.inf))
         return torch.stack(books, 1).movedim(-1, 2)
 

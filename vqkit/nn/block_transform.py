@@ -1,6 +1,6 @@
-"""Analysis and synthesis transforms for coding: the cosine transform of blocks, which stays as it is, and a local net
-beside it that starts as nothing, so that training begins where classical transform coding ends (Goyal 2001, https://doi.org/10.1109/79.952802;
-nets in its place, Balle et al. 2016, https://arxiv.org/abs/1611.01704)."""
+"""Analysis and synthesis transforms for coding: the cosine transform of blocks, which stays as it is, and filters
+around it that start as nothing, so that training begins where classical transform coding ends (Goyal 2001,
+https://doi.org/10.1109/79.952802; nets in its place, Balle et al. 2016, https://arxiv.org/abs/1611.01704)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from vqkit.nn.conv import CONV, CONV_TRANSPOSE, ConvDecoder, ConvEncoder, conv
+from vqkit.nn.conv import CONV, CONV_TRANSPOSE, ResidualStack
 from vqkit.nn.reach import Reach, reach_of
 
 _OPPONENT = [[1, 1, 1], [1, 0, -1], [1, -2, 1]]  # of red, green and blue: brightness, and two kinds of colour
+_FILTER_HALVINGS = 2  # between the data and the positions of a filter's net
 _COLOUR = 10  # times less variance has colour than brightness, about
 
 
@@ -45,8 +46,18 @@ def cosine_basis(channels: int, side: int, dims: int, count: int) -> Tensor:
 
 
 class AnalysisTransform(nn.Module):
-    """Data [B, channels, *grid] -> coefficients [B, dim, *(grid / 2^halvings)]. The arguments after `dim` are those of
-    `ConvEncoder`."""
+    """Data [B, channels, *grid] -> coefficients [B, dim, *(grid / 2^halvings)]: a filter that starts as nothing, then
+    the cosine transform of blocks.
+
+    Args:
+        channels: of the data.
+        dim: coefficients of a block.
+        width: channels inside the filter.
+        halvings: blocks are 2^halvings wide.
+        residual_layers: of the filter, each 3 wide where 4 x 4 pixels are one position.
+        residual_width: channels inside a residual layer.
+        dims: grid dimensions.
+    """
 
     def __init__(
         self,
@@ -54,34 +65,30 @@ class AnalysisTransform(nn.Module):
         dim: int,
         width: int = 64,
         halvings: int = 3,
-        residual_layers: int = 2,
-        residual_width: int = 32,
+        residual_layers: int = 4,
+        residual_width: int = 64,
         dims: int = 2,
     ) -> None:
         super().__init__()
         self.channels, self.dim, self.width, self.halvings = channels, dim, width, halvings
         self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
         side = 2**halvings
+        self.filter = _Filter(channels, width, halvings, residual_layers, residual_width, dims)
         self.blocks: nn.Module = CONV[dims](channels, dim, side, side, bias=False).requires_grad_(False)
-        self.net = ConvEncoder(channels, width, halvings, residual_layers, residual_width, dims)
-        self.project = conv(dims, width, dim, 1)
         self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))  # type: ignore[operator]
-        for parameter in self.project.parameters():
-            nn.init.zeros_(parameter)
 
     @property
     def reach(self) -> Reach:
-        return max(reach_of(self.blocks), reach_of(self.net))
+        return self.filter.reach.then(reach_of(self.blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        coefficients: Tensor = self.blocks(x) + self.project(self.net(x))
+        coefficients: Tensor = self.blocks(self.filter(x))
         return coefficients
 
 
 class SynthesisTransform(nn.Module):
     """Coefficients [B, dim, *grid] -> data [B, channels, *(grid x 2^halvings)]: the inverse of an `AnalysisTransform`
-    that has not learned, as far as `dim` coefficients go. The arguments after `channels` are those of
-    `ConvDecoder`."""
+    that has not learned, as far as `dim` coefficients go, then a filter of its own. Arguments as there."""
 
     def __init__(
         self,
@@ -89,8 +96,8 @@ class SynthesisTransform(nn.Module):
         channels: int,
         width: int = 64,
         halvings: int = 3,
-        residual_layers: int = 2,
-        residual_width: int = 32,
+        residual_layers: int = 4,
+        residual_width: int = 64,
         dims: int = 2,
     ) -> None:
         super().__init__()
@@ -98,15 +105,39 @@ class SynthesisTransform(nn.Module):
         self.residual_layers, self.residual_width, self.dims = residual_layers, residual_width, dims
         side = 2**halvings
         self.blocks: nn.Module = CONV_TRANSPOSE[dims](dim, channels, side, side, bias=False).requires_grad_(False)
-        self.net = ConvDecoder(dim, channels, width, halvings, residual_layers, residual_width, dims)
         self.blocks.weight.copy_(cosine_basis(channels, side, dims, dim))
-        for parameter in self.net.last.parameters():
+        self.filter = _Filter(channels, width, halvings, residual_layers, residual_width, dims)
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.blocks).then(self.filter.reach)
+
+    def forward(self, z: Tensor) -> Tensor:
+        data: Tensor = self.filter(self.blocks(z))
+        return data
+
+
+class _Filter(nn.Module):
+    """x + what a local net makes of it, which is nothing at first: [B, channels, *grid] to the same shape, as long as
+    extents are multiples of 2^halvings. Around a transform of blocks it can do what pre- and post-filters do that make
+    it a lapped one (Tran, Liang and Tu 2003, https://doi.org/10.1109/TSP.2003.811222)."""
+
+    def __init__(
+        self, channels: int, width: int, halvings: int, residual_layers: int, residual_width: int, dims: int
+    ) -> None:
+        super().__init__()
+        side = 2 ** min(halvings, _FILTER_HALVINGS)
+        shape = {"kernel_size": 3 * side, "stride": side, "padding": side}
+        self.down = CONV[dims](channels, width, **shape)
+        self.residual = ResidualStack(width, residual_width, residual_layers, dims)
+        self.up = CONV_TRANSPOSE[dims](width, channels, **shape)
+        for parameter in self.up.parameters():
             nn.init.zeros_(parameter)
 
     @property
     def reach(self) -> Reach:
-        return max(reach_of(self.blocks), reach_of(self.net))
+        return reach_of(self.down).then(self.residual.reach).then(reach_of(self.up))
 
-    def forward(self, z: Tensor) -> Tensor:
-        data: Tensor = self.blocks(z) + self.net(z)
-        return data
+    def forward(self, x: Tensor) -> Tensor:
+        added: Tensor = self.up(self.residual(self.down(x)))
+        return x + added

@@ -12,6 +12,7 @@ from vqkit.priors.masked import MaskedTransformerPrior as MaskedTransformerPrior
 from vqkit.priors.next_scale import NextScalePrior as NextScalePrior
 from vqkit.priors.pixelcnn import PixelCNN as PixelCNN
 from vqkit.priors.stack import Stack as Stack
+from vqkit.priors.successive_refinement import SuccessiveRefinementPrior as SuccessiveRefinementPrior
 from vqkit.priors.transformer import TransformerPrior as TransformerPrior
 from vqkit.priors.uniform import UniformPrior as UniformPrior
 from vqkit.priors.unigram import UnigramPrior as UnigramPrior

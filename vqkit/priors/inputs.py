@@ -33,6 +33,13 @@ def check_layout(layout: Layout) -> Layout:
     return layout
 
 
+def one_level(layout: Layout) -> Layout:
+    """`layout`, where it is of one level."""
+    if len(check_layout(layout).grids) > 1:
+        raise ValueError(f"this prior is over one level, not {len(layout.grids)}; give each level one of its own")
+    return layout
+
+
 def check_walk(layout: Layout, own: Layout, any_grid: bool = False) -> None:
     """Whether a prior made for the layout `own` can walk another one."""
     if layout.codebook_sizes != own.codebook_sizes or not (any_grid or layout.grids == own.grids):

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from vqkit.nn.causal import CausalNet
 from vqkit.nn.incremental import Incremental
-from vqkit.priors.raster import RasterPrior, one_level
+from vqkit.priors.inputs import one_level
+from vqkit.priors.raster import RasterPrior
 from vqkit.signal import Layout
 
 

@@ -13,16 +13,9 @@ from vqkit.priors.base import Step, Walk
 from vqkit.priors.context import Context
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.head import Heads, HeadsInTurn, ParallelHeads
-from vqkit.priors.inputs import check_layout, check_walk, device_of, known_tokens
+from vqkit.priors.inputs import check_walk, device_of, known_tokens, one_level
 from vqkit.priors.teacher_forced import TeacherForcedPrior
 from vqkit.signal import Indices, Layout, Side
-
-
-def one_level(layout: Layout) -> Layout:
-    """`layout`, where it is of one level."""
-    if len(check_layout(layout).grids) > 1:
-        raise ValueError(f"this prior is over one level, not {len(layout.grids)}; give each level one of its own")
-    return layout
 
 
 class RasterPrior(TeacherForcedPrior, ABC):

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from vqkit.nn.dilated import DilatedNet
 from vqkit.nn.queues import Queues
-from vqkit.priors.raster import RasterPrior, one_level
+from vqkit.priors.inputs import one_level
+from vqkit.priors.raster import RasterPrior
 from vqkit.signal import Layout
 
 

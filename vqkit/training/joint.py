@@ -18,16 +18,17 @@ from vqkit.training.objectives import Objective, PriorObjective, TokenizerObject
 
 
 class JointObjective(Objective):
-    """A tokenizer's loss + `rate_weight` x -log p(indices) under a prior, nats per data dimension, + the prior's own
-    loss: the weighing of entropy-constrained vector quantization (Chou, Lookabaugh and Gray 1989,
-    https://doi.org/10.1109/29.17498), by gradients through soft assignments (Agustsson et al. 2017,
+    """A tokenizer's loss + `rate_weight` x -log p(indices) under a prior, nats per data dimension, + the same in nats a
+    token, by which the prior learns: the weighing of entropy-constrained vector quantization (Chou, Lookabaugh and Gray
+    1989, https://doi.org/10.1109/29.17498), by gradients through soft assignments (Agustsson et al. 2017,
     https://arxiv.org/abs/1704.00648). At a `rate_weight` of 1 and with a likelihood, the first two are the negative
     evidence lower bound under this prior, where all `Quantizer.rate_weights` are 1.
 
     Where codebooks refine each other, as stages that halve a step do, their nats weigh less and less
     (`Quantizer.rate_weights`).
 
-    The prior learns from the tokens as they are: nothing of its loss reaches the tokenizer, nor of the rate the prior.
+    The prior learns from the tokens as they are, told all that is known of a sample: nothing of its loss reaches the
+    tokenizer, nor of the rate the prior.
     Codes that become rare are not revived meanwhile; moving averages of codes go on, by the tokens as they are.
 
     Raises ValueError where the weight is below 0 or the temperature not above it, and in training where the tokenizer
@@ -48,18 +49,17 @@ class JointObjective(Objective):
         tokenizer, prior = self.tokenizer.model, self.prior.model
         quantizers, output = tokenizer.quantizers, tokenizer(batch)
         indices: Indices = tuple(latent.indices for latent in output.latents)
-        with torch.no_grad():
-            log_p = prior.log_conditionals(indices, batch.side)
+        log_p = prior.log_conditionals(indices, batch.side)
         with torch.autocast(output.loss.device.type, enabled=False):
             log_q = [quantizer.assignment(z_e.float()) for quantizer, z_e in zip(quantizers, output.z_e, strict=True)]
-            levels = zip(indices, log_q, log_p, strict=True)
+            levels = [*zip(indices, log_q, [level.detach() for level in log_p], strict=True)]
             costs = [cost(*level, self.temperature).transpose(1, -1) for level in levels]  # codebooks last
             weights = [level.new_tensor(q.rate_weights) for level, q in zip(costs, quantizers, strict=True)]
             weighted = torch.stack([(level * weight).sum() for level, weight in zip(costs, weights, strict=True)]).sum()
         rate = weighted / (len(batch.x) * tokenizer.signal.dims)
-        nats = torch.stack([level.detach().sum() for level in costs]).sum()
-        logs = logs_of(output) | {"nats_per_token": nats / sum(level.numel() for level in indices)}
-        return output.loss + self.rate_weight * rate + prior.loss(indices, batch.side), logs
+        true = [p.gather(2, level.unsqueeze(2)).sum() for level, p in zip(indices, log_p, strict=True)]
+        nats = -torch.stack(true).sum() / sum(level.numel() for level in indices)
+        return output.loss + self.rate_weight * rate + nats, logs_of(output) | {"nats_per_token": nats.detach()}
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """`mse`, on the [0, 1] scale, and `nats_per_token` under the prior."""
