@@ -32,6 +32,7 @@ from vqkit.priors import (
     sample,
     score,
 )
+from vqkit.priors.conditional import ConditionalPrior
 from vqkit.signal import Indices, Layout, Side
 
 LAYOUTS = {
@@ -268,6 +269,18 @@ def test_a_prior_of_no_fixed_order_names_those_that_have_conditionals() -> None:
     layout = LAYOUTS["one level"]
     with pytest.raises(ValueError, match=r"MaskedTransformerPrior does not tell.*TransformerPrior"):
         PRIORS["masked"](layout).log_conditionals(random_indices(layout), {})
+
+
+def test_where_all_labels_are_hidden_there_are_none(prior: Prior) -> None:
+    indices, layout = random_indices(prior.layout), prior.layout
+    if not (prior.knows_classes and isinstance(prior, ConditionalPrior)):
+        return
+    prior.label_dropout = 1.0
+    assert not prior.knows_classes and not prior.guidable
+    torch.manual_seed(0)
+    prior.train().loss(indices, {}).backward()
+    told, untold = (prior.eval().log_prob(indices, side) for side in (labels(layout), {}))
+    assert all(map(torch.equal, told, untold))
 
 
 def test_a_sample_does_not_depend_on_its_batch(prior: Prior) -> None:

@@ -60,11 +60,12 @@ def check_indices(indices: Indices, layout: Layout, any_grid: bool = False, lowe
             raise ValueError(f"level {number} has symbols beyond its codebooks {sizes}; tokenize with their tokenizer")
 
 
-def check_shares(**shares: float) -> None:
-    """Whether each of these is a share that can be dropped."""
-    for name, share in shares.items():
-        if not 0 <= share < 1:
-            raise ValueError(f"{name} is {share}; it is a share from 0 (off) to below 1")
+def check_shares(dropout: float, label_dropout: float) -> None:
+    """Whether these are shares that can be dropped; of labels all can be."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}; it is a share from 0 (off) to below 1")
+    if not 0 <= label_dropout <= 1:
+        raise ValueError(f"label_dropout is {label_dropout}; it is a share from 0 (off) to 1 (labels are not learned)")
 
 
 def classes_of(side: Side, layout: Layout, batch: int, device: torch.device, optional: bool = False) -> Tensor:
