@@ -245,7 +245,7 @@ MODELS: dict[str, tuple[Architecture, list[tuple[int, ...]]]] = {
         [(1,), (1, 1), (1, 1, 1)],
     ),
     "stages": (
-        TransformCoding(UniformScalarQuantizer(6, 0.8, 9, stages=3, dropout=0.5), Gaussian(), 8, 2, 1, 4),
+        TransformCoding(UniformScalarQuantizer(6, 0.8, 9, 2.0, stages=3, dropout=0.5), Gaussian(), 8, 2, 1, 4),
         [(6,), (12,), (18,)],
     ),
 }

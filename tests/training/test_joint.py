@@ -100,7 +100,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "one codebook": {},
     "residual": {"bottleneck": ResidualQuantizer(EMAVectorQuantizer(4, SIZE), 2)},
     "scalar": {"bottleneck": FiniteScalarQuantizer([5, 3, 4], groups=[2, 1])},
-    "stages": {"bottleneck": UniformScalarQuantizer(3, 1.0, 5, stages=2, dropout=0.5)},
+    "stages": {"bottleneck": UniformScalarQuantizer(3, 1.0, 5, 2.0, stages=2, dropout=0.5)},
     "two levels": {"halvings": [2, 1]},
 }
 

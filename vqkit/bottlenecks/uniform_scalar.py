@@ -11,27 +11,32 @@ from vqkit.bottlenecks.arguments import between, count, positive, weight
 from vqkit.bottlenecks.base import drawn_depths, masked_mean
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
+_INSIDE = 0.42  # share of a cell that is nearer to 0 than its point: the centroids of coefficients of photographs
+_OUTWARD = 1 + 2.0**-20  # what is on the edge of a cell belongs to the outer one, at every stage
 _MOST_INTEGERS = 1 << 24  # that a channel may have after its last stage
 
 
 class UniformScalarQuantizer(ScalarQuantizer):
-    """Channel by channel, sign(z_e) floor(|z_e| / step + 1 - dead_zone / 2), clamped to `levels` integers around 0;
-    z is `step` times that. Every channel is its own codebook. The gradient is straight through all of it.
+    """Channel by channel, n = sign(z_e) floor(|z_e| / step + 1 - dead_zone / 2), clamped to `levels` integers around
+    0; z is sign(n) (|n| + 0.42 (dead_zone - 1)) step, a little nearer to 0 than the middle of a cell, as most of what
+    is in it is. Every channel is its own codebook. The gradient is straight through all of it.
 
     z_e that is near 0 becomes 0, where most of a Laplacian lies, so a dead zone above 1 saves more bits than its error
-    costs. It is the encoder's choice alone: the reconstruction points do not depend on it.
+    costs.
 
-    Each further stage halves the step: one of three symbols a channel says whether the integer at half the step is
-    twice that of the stage before, or one less or more, which is all that it can be. So the first s stages are the
-    quantizer of step / 2^(s - 1) and nothing is lost by coding a fine one in stages; a codebook is of one stage and
-    one channel, stage by stage, and the first stages alone are enough for a coarser z.
+    Each further stage halves the step: one of three symbols a channel says which half of its cell z_e is in, or of the
+    cell of 0, which is two steps wide, whether it is in the inner half or in which of the outer quarters. So the first
+    s stages are the quantizer of step / 2^(s - 1), and nothing is lost by coding a fine one in stages; a codebook is of
+    one stage and one channel, stage by stage, and the first stages alone are enough for a coarser z. Cells nest like
+    this where the dead zone is 2 (with another one a symbol would also tell where in its fine cell z_e is: 15 % more
+    bits of pictures, for nothing).
 
     Args:
         dim: channels.
         step: between neighbouring reconstruction points of the first stage, in the units of z_e.
         levels: of a channel in the first stage, an odd number, so that 0 is one of them.
         dead_zone: the width of the cell of 0, in steps: 1 is plain rounding, 4/3 and 5/3 are H.264's for intra and
-            inter blocks, 2 is JPEG 2000's.
+            inter blocks, 2 is JPEG 2000's, which several stages need.
         commitment_weight: of |z_e - sg(z)|^2 in squared steps of the last stage, a mean over latent dimensions. A
             gradient that is passed straight through everything has nothing else that brings z_e back from beyond the
             last level.
@@ -57,7 +62,9 @@ class UniformScalarQuantizer(ScalarQuantizer):
     ) -> None:
         if count("levels", levels) % 2 == 0:
             raise ValueError(f"levels is {levels}; take an odd number, so that 0 is a level")
-        if levels * 2 ** min(count("stages", stages) - 1, 64) > _MOST_INTEGERS:
+        if count("stages", stages) > 1 and between("dead_zone", dead_zone, 1, 2) < 2:
+            raise ValueError(f"stages is {stages} with a dead_zone of {dead_zone}; set it to 2, for cells to nest")
+        if levels * 2 ** min(stages - 1, 64) > _MOST_INTEGERS:
             raise ValueError(
                 f"stages is {stages}, of {levels} levels; take fewer, so that float32 tells all levels apart"
             )
@@ -86,9 +93,10 @@ class UniformScalarQuantizer(ScalarQuantizer):
     def coordinate(self, bounded: Tensor) -> Tensor:
         """Stage after stage, [B, *grid, stages x dim]."""
         coordinates, integers = [], torch.zeros_like(bounded)  # those that the stages so far make
+        steps = bounded / self.step * _OUTWARD
         for stage in range(self.stages):
             middle = (self.levels if stage == 0 else 3) // 2
-            exact = F.softshrink(bounded / (self.step / 2**stage), (self.dead_zone - 1) / 2)
+            exact = F.softshrink(steps * 2**stage, (self.dead_zone - 1) / 2)
             coordinates.append(exact - 2 * integers + middle)
             digits = coordinates[-1].detach().round().clamp(0, 2 * middle)  # to the bit what `digits` makes of it
             integers = 2 * integers + digits - middle
@@ -99,7 +107,8 @@ class UniformScalarQuantizer(ScalarQuantizer):
         integers = first - self.levels // 2
         for digit in refinements:
             integers = 2 * integers + digit - 1
-        z: Tensor = integers.float() * (self.step / 2 ** len(refinements))
+        inside = _INSIDE * (self.dead_zone - 1)
+        z: Tensor = (integers + inside * integers.sign()).float() * (self.step / 2 ** len(refinements))
         return z
 
     def in_training(self, z_q: Tensor, digits: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from vqkit.signal import Indices, Layout, Side
 _GAIN = (
     5.0  # of what is learned of a coefficient whatever its neighbours: it has whole nats to go, and Adam small steps
 )
-_LOG_SCALES = -7.0, 7.0  # of a density, in steps
+_LOG_SCALES = -3.0, 7.0  # of a density, in steps: what is surely 0 costs another symbol no more than some 20 nats
 _BEYOND = 1e6  # steps, where no coefficient is: the outer end of the outermost cells
-_LEAST_CELL = 1e-6  # of its density's scale: rounding takes smaller ones for empty
+_LEAST_CELL = 1e-6  # of its density's scale, also of an empty one, as a codec can code every symbol
 
 
 class SuccessiveRefinementPrior(ConditionalPrior):
@@ -77,7 +77,6 @@ class SuccessiveRefinementPrior(ConditionalPrior):
         self.residual = ResidualStack(width, width, depth, dims)
         self.density = conv(dims, width, outputs, 1)
         self.usual = nn.Parameter(torch.zeros(stages, outputs))
-        self.dead_zone = nn.Parameter(torch.zeros(()))  # 1 + sigmoid of it, as it is from 1 to 2
         for parameter in self.density.parameters():
             nn.init.zeros_(parameter)
 
@@ -178,11 +177,11 @@ class SuccessiveRefinementPrior(ConditionalPrior):
         return F.logsigmoid(upper) + F.logsigmoid(-lower) + rest  # the logarithm of sigmoid(upper) - sigmoid(lower)
 
     def _edges(self, stage: int, before: Tensor) -> Tensor:
-        """[B, n, K + 1, *grid]: where the cells of the stage's symbols begin, and the last one ends, in its steps."""
-        half = (1 + at_least_float32(self.dead_zone).sigmoid()) / 2
+        """[B, n, K + 1, *grid]: where the cells of the stage's symbols begin, and the last one ends, in its steps. A
+        cell that no symbol stands for is empty."""
 
         def end(integers: Tensor) -> Tensor:
-            return integers + torch.where(integers < 0, 1 - half, half)
+            return integers + (integers >= 0)  # the cell of 0 is twice as wide as the others
 
         outermost = (self._most + 1) * 2 ** (stage - 1) - 1 if stage else 0  # before this stage
         first = torch.where(before <= -outermost, -_BEYOND, 2 * end(before - 1))
