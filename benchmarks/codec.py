@@ -1,8 +1,8 @@
 """Coded against estimated bits, where the time goes, exactness across machines, and files that are damaged.
 
-    python benchmarks/codec.py --run RUN [--pictures 1000] [--mutations 100000]
+    python benchmarks/codec.py --runs RUN ... [--pictures 1000] [--mutations 100000]
 
-For each prior of a run, on held-out pictures in one file: bits a picture that the prior promises and that the file has,
+For each prior of each run, on held-out pictures in one file: bits a picture that the prior promises and that the file has,
 and seconds of compressing and decompressing in the tokenizer, in the prior and in entropy coding. Then processes with
 other numbers of threads and other instruction sets write and read the same indices, each what each wrote. Then a tiny
 model, trained here, is given mutated and truncated files: each is refused, or what it gives is right, or it says what
@@ -68,20 +68,24 @@ TINY = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
+    parser.add_argument("--runs", nargs="+", required=True)
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--mutations", type=int, default=100_000)
     parser.add_argument("--process", nargs=3, help=argparse.SUPPRESS)  # write or read, which of ENVIRONMENTS, a folder
     given = parser.parse_args()
     if given.process:
-        process(Run(given.run, "cpu"), *given.process)
+        process(Run(given.runs[0], "cpu"), *given.process)
         return
-    run = Run(given.run, "cpu")
-    held_out = run.dataset("validation")
-    batch = held_out.read(spread(len(held_out), given.pictures))
-    result: dict[str, Any] = {"machine": machine(), "run": run.folder.name, "pictures": len(batch.x)}
-    result["rates"] = {known: rate(run, known, batch.x, batch.side) for known in PRIORS}
-    result["exactness"] = exactness(given.run, run.tokenizer.encode(batch.x), batch.side)
+    result: dict[str, Any] = {"machine": machine(), "pictures": given.pictures, "runs": {}}
+    for folder in given.runs:
+        run = Run(folder, "cpu")
+        held_out = run.dataset("validation")
+        batch = held_out.read(spread(len(held_out), given.pictures))
+        print(run.folder.name)
+        rates = {known: rate(run, known, batch.x, batch.side) for known in PRIORS}
+        exact = exactness(folder, run.tokenizer.encode(batch.x), batch.side)
+        kind = type(run.prior).__name__
+        result["runs"][run.folder.name] = {"learned": kind, "rates": rates, "exactness": exact}
     result["mutations"] = mutations(given.mutations)
     path = Path(__file__).parent / "results" / "codec.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
@@ -176,7 +180,7 @@ def exactness(folder: str, indices: Indices, side: Side) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as place:
         torch.save({"indices": indices, "side": dict(side)}, Path(place) / "given.pt")
         for verb, name in itertools.product(("write", "read"), ENVIRONMENTS):
-            command = [sys.executable, __file__, "--run", folder, "--process", verb, name, place]
+            command = [sys.executable, __file__, "--runs", folder, "--process", verb, name, place]
             subprocess.run(command, check=True, env=os.environ | ENVIRONMENTS[name])
         for path in sorted(Path(place).glob("*.json")):
             wrong |= json.loads(path.read_text())

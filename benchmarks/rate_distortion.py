@@ -1,10 +1,10 @@
 """Rate-distortion curves of JPEG, WebP, AVIF, JPEG XL and runs, from bytes: photographs, CIFAR-10 alone and in sheets.
 
-    python benchmarks/rate_distortion.py --photographs FOLDER --cifar10 FOLDER_WITH_CIFAR10_PARQUET
+    python benchmarks/rate_distortion.py --photographs FOLDER --others FOLDER --cifar10 FOLDER_WITH_CIFAR10_PARQUET
         [--photograph-runs RUN ...] [--cifar10-runs RUN ...]
 
-Three comparisons: 100 photographs of their own sizes; 1,000 test pictures of CIFAR-10, one a file, of runs the payload
-alone; and the same, 100 a file. A run may be NAME=RUN,RUN,..., one curve of several, such as PCA at several steps; it
+Four comparisons: 100 photographs of their own sizes; others, of another source than the runs were trained on; 1,000
+test pictures of CIFAR-10, one a file, of runs the payload alone; and the same, 100 a file. A run may be NAME=RUN,RUN,..., one curve of several, such as PCA at several steps; it
 must not have seen the photographs. JPEG XL takes part where pillow-jxl-plugin is installed. About an hour on a core
 without runs; writes points, figures and all numbers to benchmarks/results/rate_distortion/, a folder a comparison.
 """
@@ -26,15 +26,17 @@ PHOTOGRAPHS, SMALL, SHEET = 100, 1000, 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", help="a folder")
+    parser.add_argument("--others", help="a folder of other photographs")
     parser.add_argument("--cifar10", help="the data set; its test split is coded")
     parser.add_argument("--photograph-runs", nargs="*", default=[])
     parser.add_argument("--cifar10-runs", nargs="*", default=[])
     parser.add_argument("--samples", type=int, help="for a trial, of each data set")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rate_distortion")
     chosen = parser.parse_args()
-    if chosen.photographs:
-        pictures, out = chosen.samples or PHOTOGRAPHS, chosen.out / "photographs"
-        show(compare_runs(chosen.photograph_runs, out, chosen.photographs, samples=pictures), out)
+    for folder, name in ((chosen.photographs, "photographs"), (chosen.others, "others")):
+        if folder:
+            pictures, out = chosen.samples or PHOTOGRAPHS, chosen.out / name
+            show(compare_runs(chosen.photograph_runs, out, folder, samples=pictures), out)
     if chosen.cifar10:
         runs, pictures = chosen.cifar10_runs, chosen.samples or SMALL
         out = chosen.out / "cifar10"

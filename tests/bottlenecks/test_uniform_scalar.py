@@ -70,6 +70,16 @@ def test_stages_tell_no_more_than_the_finest_integer() -> None:
     assert len(paths) == len(first.unique())
 
 
+def test_a_stage_takes_nothing_back_of_those_before() -> None:
+    z_e = torch.tensor([[[-5.1, -0.3, 0.3, 2.1, 3.0]]])  # of the first stage -2, 0, 0, 1, 1
+    log_q = UniformScalarQuantizer(1, 2.0, 5, 2.0, stages=2).assignment(z_e)[0]
+    torch.testing.assert_close(log_q.exp().sum(1), torch.ones(2, 5))
+    assert bool(log_q[0].isfinite().all())
+    assert (log_q[1, :3] == -torch.inf).tolist() == [
+        [False, False, False, True, True], [False] * 5, [True, False, False, False, False]
+    ]  # fmt: skip
+
+
 def test_stages_beyond_the_alphabet_come_as_near_as_they_can() -> None:
     latent = UniformScalarQuantizer(1, 1.0, 3, 2.0, stages=3)(torch.tensor([[[-100.0, 1.6, 100.0]]]))
     assert latent.indices.tolist() == [[[0, 2, 2], [0, 2, 2], [0, 1, 2]]]

@@ -50,7 +50,7 @@ MEMBERS: dict[str, Callable[[], Bottleneck]] = {  # a new bottleneck is one more
     "lookup free": lambda: LookupFreeQuantizer(DIM, (4, 2)),
     "binary spherical": lambda: BinarySphericalQuantizer(DIM),
     "uniform scalar": lambda: UniformScalarQuantizer(DIM, 0.5, 7, 1.5),
-    "embedded scalar": lambda: UniformScalarQuantizer(DIM, 0.5, 7, 1.5, stages=3),
+    "embedded scalar": lambda: UniformScalarQuantizer(DIM, 0.5, 7, 2.0, stages=3),
     "gaussian": lambda: GaussianBottleneck(DIM // 2),
     "gaussian, warming up": lambda: GaussianBottleneck(DIM // 2, 2.0, warmup_updates=7),
     "cosine": lambda: CosineSimilarityQuantizer(VectorQuantizer(DIM, 20)),

@@ -130,7 +130,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     },
     BinarySphericalQuantizer: {"dim": 3, "groups": (2, 1), "entropy_weight": 0.2, "temperature": 0.3},
     UniformScalarQuantizer: {
-        "dim": 3, "step": 0.5, "levels": 7, "dead_zone": 1.5, "commitment_weight": 0.5, "stages": 2, "dropout": 0.5,
+        "dim": 3, "step": 0.5, "levels": 7, "dead_zone": 2.0, "commitment_weight": 0.5, "stages": 2, "dropout": 0.5,
     },
     GaussianBottleneck: {"dim": 3, "beta": 0.5, "free_bits": 0.1, "warmup_updates": 7},
     CosineSimilarityQuantizer: {"quantizer": EMAVectorQuantizer(3, 7)},

@@ -3,6 +3,9 @@ https://doi.org/10.1109/18.532878), and embedded, as in JPEG 2000 (Taubman 2000,
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -92,15 +95,27 @@ class UniformScalarQuantizer(ScalarQuantizer):
 
     def coordinate(self, bounded: Tensor) -> Tensor:
         """Stage after stage, [B, *grid, stages x dim]."""
-        coordinates, integers = [], torch.zeros_like(bounded)  # those that the stages so far make
-        steps = bounded / self.step * _OUTWARD
+        return torch.cat([coordinates for coordinates, _ in self._stages(bounded)], -1)
+
+    def assignment(self, z_e: Tensor) -> Tensor:
+        """As of every scalar quantizer, but for that a stage has no code that would take back what those before it
+        say."""
+        before = torch.cat([integers for _, integers in self._stages(z_e.float().movedim(1, -1))], -1).movedim(-1, 1)
+        taken_back = torch.stack([before > 0, torch.zeros_like(before) > 0, before < 0], 2)
+        beyond = (0, 0) * (z_e.ndim - 2) + (0, max(self.codebook_sizes) - 3)
+        possible = super().assignment(z_e).masked_fill(F.pad(taken_back, beyond), -math.inf)
+        return possible.log_softmax(2)
+
+    def _stages(self, bounded: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each stage the coordinates, and the integers that the stages before it make, [B, *grid, dim] both."""
+        integers, steps = torch.zeros_like(bounded), bounded / self.step * _OUTWARD
         for stage in range(self.stages):
             middle = (self.levels if stage == 0 else 3) // 2
             exact = F.softshrink(steps * 2**stage, (self.dead_zone - 1) / 2)
-            coordinates.append(exact - 2 * integers + middle)
-            digits = coordinates[-1].detach().round().clamp(0, 2 * middle)  # to the bit what `digits` makes of it
+            coordinates = exact - 2 * integers + middle
+            yield coordinates, integers
+            digits = coordinates.detach().round().clamp(0, 2 * middle)  # to the bit what `digits` makes of it
             integers = 2 * integers + digits - middle
-        return torch.cat(coordinates, -1)
 
     def values(self, digits: Tensor) -> Tensor:
         first, *refinements = digits.split(self.dim, -1)
