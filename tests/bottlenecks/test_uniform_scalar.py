@@ -100,10 +100,11 @@ def test_dropout_passes_on_fewer_stages_of_whole_samples_in_training_alone() -> 
     assert torch.equal(quantizer.eval()(z_e).z, prefixes[-1])
 
 
-def test_the_nats_of_a_stage_weigh_a_quarter_of_those_before() -> None:
+def test_the_nats_of_a_stage_weigh_what_the_depths_that_have_it_are_worth() -> None:
     assert UniformScalarQuantizer(2, 1.0, 9, 2.0, stages=2).rate_weights == (1,) * 4
     quantizer = UniformScalarQuantizer(2, 1.0, 9, 2.0, stages=3, dropout=0.5)
-    assert quantizer.rate_weights == (1, 1, 1 / 4, 1 / 4, 1 / 16, 1 / 16)
+    worth = [16 / 6, 4 / 6, 4 / 6]  # drawn 1, 1 and 4 times of 6, at squared steps of 16, 4 and 1
+    assert quantizer.rate_weights == pytest.approx([sum(worth[i // 2 :]) for i in range(6)])
     both = ProductQuantizer([EMAVectorQuantizer(2, 7), ProjectedQuantizer(quantizer, 3)])
     assert both.rate_weights == (1, *quantizer.rate_weights)
 

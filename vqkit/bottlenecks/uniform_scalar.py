@@ -85,9 +85,12 @@ class UniformScalarQuantizer(ScalarQuantizer):
 
     @property
     def rate_weights(self) -> tuple[float, ...]:
-        """A quarter from stage to stage, as half a step is worth a quarter of the squared error; all the same without
-        `dropout`, where nothing is ever decoded from fewer stages."""
-        return tuple(4.0**-stage if self.dropout else 1.0 for stage in range(self.stages) for _ in range(self.dim))
+        """What a nat is worth, of one that halves the finest step: a stage is paid for by all depths that have it, each
+        as often as `dropout` draws it, and twice the step is four times the squared error. 1 without `dropout`."""
+        last = self.stages - 1
+        drawn = [self.dropout / self.stages + (1 - self.dropout) * (depth == last) for depth in range(self.stages)]
+        worth = [share * 4.0 ** (last - depth) for depth, share in enumerate(drawn)]
+        return tuple(sum(worth[stage:]) for stage in range(self.stages) for _ in range(self.dim))
 
     def loss(self, bounded: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
         finest = self.step / 2 ** (self.stages - 1)
