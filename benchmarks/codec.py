@@ -2,11 +2,11 @@
 
     python benchmarks/codec.py --runs RUN ... [--pictures 1000] [--mutations 100000]
 
-For each prior of each run, on held-out pictures in one file: bits a picture that the prior promises and that the file has,
-and seconds of compressing and decompressing in the tokenizer, in the prior and in entropy coding. Then processes with
-other numbers of threads and other instruction sets write and read the same indices, each what each wrote. Then a tiny
-model, trained here, is given mutated and truncated files: each is refused, or what it gives is right, or it says what
-is lost. Writes benchmarks/results/codec.json.
+For each prior of each run, on held-out pictures in one file: bits a picture that the prior promises and that the file
+has, and seconds of compressing and decompressing in the tokenizer, in the prior and in entropy coding. Then processes
+with other numbers of threads and other instruction sets write and read the same indices, each what each wrote. Then a
+tiny model, trained here, is given mutated and truncated files: each is refused, or what it gives is right, or it says
+what is lost. Writes benchmarks/results/codec.json.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@
         [--photograph-runs RUN ...] [--cifar10-runs RUN ...]
 
 Four comparisons: 100 photographs of their own sizes; others, of another source than the runs were trained on; 1,000
-test pictures of CIFAR-10, one a file, of runs the payload alone; and the same, 100 a file. A run may be NAME=RUN,RUN,..., one curve of several, such as PCA at several steps; it
-must not have seen the photographs. JPEG XL takes part where pillow-jxl-plugin is installed. About an hour on a core
-without runs; writes points, figures and all numbers to benchmarks/results/rate_distortion/, a folder a comparison.
+test pictures of CIFAR-10, one a file, of runs the payload alone; and the same, 100 a file. A run may be
+NAME=RUN,RUN,..., one curve of several, such as PCA at several steps; it must not have seen the photographs. JPEG XL
+takes part where pillow-jxl-plugin is installed. About an hour on a core without runs; writes points, figures and all
+numbers to benchmarks/results/rate_distortion/, a folder a comparison.
 """
 
 from __future__ import annotations
