@@ -111,5 +111,5 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_the_transforms_are_inverse_on_any_grid(dims: int) -> None:
     x = torch.randn(2, 2, *[8] * dims)
     size = 2 * 4**dims
-    there, back = AnalysisTransform(2, size, 4, 2, 1, 4, dims), SynthesisTransform(size, 2, 4, 2, 1, 4, dims)
+    there, back = AnalysisTransform(2, size, 2, dims), SynthesisTransform(size, 2, 4, 2, 1, 4, dims)
     torch.testing.assert_close(back(there(x)), x, atol=1e-4, rtol=0)

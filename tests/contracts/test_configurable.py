@@ -20,6 +20,7 @@ from vqkit.autoencoders import (
     AutoregressiveDecoder,
     ClassConditionalDecoder,
     Convolutional,
+    DirectLevel,
     FeedForwardDecoder,
     LosslessPrior,
     ProjectedLevel,
@@ -100,9 +101,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     ConvEncoder: {
         "channels": 2, "width": 6, "halvings": 1, "residual_layers": 3, "residual_width": 5, "dims": 3,
     },
-    AnalysisTransform: {
-        "channels": 2, "dim": 3, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
-    },
+    AnalysisTransform: {"channels": 2, "dim": 3, "halvings": 1, "dims": 1},
     SynthesisTransform: {
         "dim": 3, "channels": 2, "width": 6, "halvings": 1, "residual_layers": 1, "residual_width": 3, "dims": 1,
     },
@@ -179,6 +178,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Any]] = {  # no argument at its defaul
     LogisticMixture: {"components": 3},
     MultiscaleSSIM: {"scales": 2, "weight": 3.0},
     Scored: {"objective": L1(2.0), "likelihood": Laplace(0.2)},
+    DirectLevel: {"bottleneck": Identity(3)},
     ProjectedLevel: {
         "features": 6, "bottleneck": EMAVectorQuantizer(3, 7), "dims": 1, "context": 2,
         "up": ConvDecoder(5, 2, 6, dims=1),

@@ -8,6 +8,7 @@ from vqkit.autoencoders.class_conditional import ClassConditionalDecoder as Clas
 from vqkit.autoencoders.convolutional import Convolutional as Convolutional
 from vqkit.autoencoders.decoder import Decoder as Decoder
 from vqkit.autoencoders.decoder import FeedForwardDecoder as FeedForwardDecoder
+from vqkit.autoencoders.level import DirectLevel as DirectLevel
 from vqkit.autoencoders.level import Level as Level
 from vqkit.autoencoders.level import ProjectedLevel as ProjectedLevel
 from vqkit.autoencoders.level import ResidualLevel as ResidualLevel

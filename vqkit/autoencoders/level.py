@@ -34,6 +34,24 @@ class Level(nn.Module, ABC):
         """The context for the next finer level, or for the decoder; the same step in encoding and in decoding."""
 
 
+class DirectLevel(Level):
+    """The only level of an autoencoder whose encoder gives z_e itself."""
+
+    def __init__(self, bottleneck: Bottleneck) -> None:
+        super().__init__()
+        self.bottleneck = bottleneck
+
+    @property
+    def reach(self) -> Reach:
+        return Reach()
+
+    def z_e(self, features: Tensor, context: Tensor | None) -> Tensor:
+        return features
+
+    def merge(self, context: Tensor | None, z: Tensor) -> Tensor:
+        return z
+
+
 class ProjectedLevel(Level):
     """A level of VQ-VAE-2 (Razavi et al. 2019, https://arxiv.org/abs/1906.00446), or the only one of a VQ-VAE: z_e is a
     1x1 convolution of the features beside the context.

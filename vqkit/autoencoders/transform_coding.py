@@ -1,12 +1,10 @@
-"""Learned transform coding: an autoencoder that starts as the classical codec and goes on from there."""
+"""Transform coding: an autoencoder whose encoder is the classical one, and whose decoder learns."""
 
 from __future__ import annotations
 
-from torch import nn
-
 from vqkit.autoencoders.architecture import Architecture, copies, decoder_of, halved
 from vqkit.autoencoders.autoencoder import Autoencoder
-from vqkit.autoencoders.level import ProjectedLevel
+from vqkit.autoencoders.level import DirectLevel
 from vqkit.bottlenecks import Bottleneck
 from vqkit.likelihoods import Reconstruction
 from vqkit.nn import AnalysisTransform, Pyramid, SynthesisTransform
@@ -14,18 +12,18 @@ from vqkit.signal import Signal
 
 
 class TransformCoding(Architecture):
-    """An autoencoder of one level between two transforms, each the cosine transform of blocks and a filter of the data
-    that starts as nothing. Untrained it is the classical transform codec of the bottleneck's first coefficients; with
-    the rate in the loss of a `joint` stage it is nonlinear transform coding (Balle et al. 2016,
-    https://arxiv.org/abs/1611.01704). z_e is in the units of normalised data, -1 to 1: an orthonormal transform keeps
-    squared errors, so that a step of a `UniformScalarQuantizer` is one of the data.
+    """An autoencoder of one level whose encoder is the cosine transform of blocks, as it is, and whose decoder is that
+    transform's inverse and a filter that starts as nothing and learns to take out what quantization does, the edges of
+    blocks among it. Untrained it is the classical transform codec of the bottleneck's first coefficients. z_e is in the
+    units of normalised data, -1 to 1: an orthonormal transform keeps squared errors, so that a step of a
+    `UniformScalarQuantizer` is one of the data.
 
     Args:
         bottleneck: its `dim` are the coefficients of a block, such as a `UniformScalarQuantizer`.
         likelihood: p(x | parameters) of the decoder, of one parameter a value, or a distortion.
-        width: channels inside the filters.
+        width: channels inside the filter.
         halvings: blocks are 2^halvings wide, 3 for those of JPEG.
-        residual_layers: residual layers of a filter, each 3 wide where 4 x 4 pixels are one position.
+        residual_layers: residual layers of the filter, each 3 wide where 4 x 4 pixels are one position.
         residual_width: channels inside a residual layer.
     """
 
@@ -56,8 +54,6 @@ class TransformCoding(Architecture):
                 "one a coefficient; use a quantizer such as UniformScalarQuantizer, or Identity"
             )
         shape = (self.width, self.halvings, self.residual_layers, self.residual_width, dims)
-        level = ProjectedLevel(dim, bottleneck, dims)
-        nn.init.dirac_(level.project.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(level.project.bias)  # type: ignore[arg-type]
-        decoder = decoder_of(signal, self.likelihood, bottleneck.dim, 0, lambda i, o: SynthesisTransform(i, o, *shape))
-        return Autoencoder(signal, Pyramid([AnalysisTransform(signal.channels, dim, *shape)]), [level], decoder)
+        decoder = decoder_of(signal, self.likelihood, dim, 0, lambda i, o: SynthesisTransform(i, o, *shape))
+        analysis = AnalysisTransform(signal.channels, dim, self.halvings, dims)
+        return Autoencoder(signal, Pyramid([analysis]), [DirectLevel(bottleneck)], decoder)

@@ -1,0 +1,77 @@
+"""What compression.md says, out of what the benchmarks stored: nothing is trained here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from drawing import BENCHMARKS, BLUE, GREEN, ORANGE, PURPLE, RED, fill, markdown, save, stored
+from rate_distortion import pca
+
+from vqkit.evaluation.bjontegaard import frontier
+
+COLOURS = {"AVIF": PURPLE, "JPEG XL": GREEN, "WebP": ORANGE, "JPEG": RED}
+PHOTOGRAPHS, SMALL = "photographs", "cifar10-transform"
+
+
+class Curve(NamedTuple):
+    """Rising bits, a picture or a pixel, and PSNR in dB."""
+
+    bits: list[float]
+    psnr: list[float]
+
+    def at(self, bits: float) -> float:
+        """PSNR between points, on lines over the logarithm of bits. Raises ValueError where they do not reach it."""
+        if not self.bits[0] <= bits <= self.bits[-1]:
+            raise ValueError(f"{bits} bits are not between {self.bits[0]:.3g} and {self.bits[-1]:.3g}")
+        return float(np.interp(np.log(bits), np.log(self.bits), self.psnr))
+
+
+def curves(comparison: str, rate: str) -> dict[str, Curve]:
+    """Of each codec, the points that no other one of its own beats."""
+    points = stored(BENCHMARKS / "rate_distortion" / comparison / "comparison.json")["points"]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        found.setdefault(point["codec"], []).append((point[rate], point["psnr"]))
+    return {codec: Curve(*map(list, zip(*frontier(each), strict=True))) for codec, each in found.items()}
+
+
+def small() -> dict[str, Curve]:
+    """CIFAR-10 in sheets, PCA under its tables beside the codecs."""
+    points = pca()
+    own = {"PCA": Curve([point.bits for point in points], [point.psnr for point in points])}
+    return own | curves("cifar10-sheets", "bits_per_picture")
+
+
+def ahead(found: dict[str, Curve], codec: str, anchor: str, low: float, high: float) -> float:
+    """How many dB a codec lies above another on average between two rates, over their logarithm."""
+    rates = np.exp(np.linspace(np.log(low), np.log(high), 101))
+    return float(np.mean([found[codec].at(rate) - found[anchor].at(rate) for rate in rates]))
+
+
+def beside(comparison: str) -> str:
+    """PSNR of every codec at some rates of photographs."""
+    found, rates = curves(comparison, "bits_per_pixel"), (0.1, 0.15, 0.2, 0.25, 0.3)
+    header = ["codec", *(f"{rate} bits a pixel" for rate in rates)]
+    rows = [[name, *(f"{found[name].at(rate):.2f}" for rate in rates)] for name in (PHOTOGRAPHS, *COLOURS)]
+    return markdown(header, rows)
+
+
+def compression() -> None:
+    """PSNR over bits: photographs, and CIFAR-10 with a hundred pictures a file."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
+    for axes, found, own, span, title in (
+        (left, curves("photographs", "bits_per_pixel"), PHOTOGRAPHS, (0.02, 0.5), "photographs, bits a pixel"),
+        (right, small(), SMALL, (80, 900), "CIFAR-10, 100 a file, bits a picture"),
+    ):
+        for name, colour in COLOURS.items():
+            axes.plot(*found[name], ".-", color=colour, alpha=0.8, linewidth=1.1, label=name)
+        if "PCA" in found:
+            axes.plot(*found["PCA"], "s-", color="black", markersize=4, label="PCA, its own tables")
+        axes.plot(*found[own], "o-", color=BLUE, markersize=6, label=f"vqkit, {own}")
+        inside = [psnr for each in found.values() for bits, psnr in zip(*each, strict=True) if span[0] < bits < span[1]]
+        axes.set(xscale="log", xlim=span, ylim=(min(inside) - 0.3, max(inside) + 0.3), title=title, ylabel="PSNR in dB")
+        axes.legend(loc="upper left")
+    save(figure, "compression", dpi=150)
+    fill("compression", beside("photographs"))
