@@ -15,6 +15,7 @@ from collections.abc import Callable
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from compression import compression
 from drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, STYLE, save
 from experiments import (
     CODES,
@@ -321,6 +322,7 @@ FIGURES: tuple[Callable[[], None], ...] = (
     commitment,
     rate,
     rate_distortion,
+    compression,
     walks,
     collapse,
     bottlenecks,

@@ -22,9 +22,9 @@ def quantizer(stages: int = STAGES) -> UniformScalarQuantizer:
 
 
 def coefficients(batch: int = 6, seed: int = 0) -> Tensor:
-    """[B, N, 4, 6]: how large they are differs from place to place, as in pictures."""
+    """[B, N, 4, 6]: how large they are differs from one half of a sample to the other, as in pictures."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = 0.3 * 12 ** torch.rand(batch, 1, 1, 1, generator=generator)
+    sizes = 0.3 * 12 ** torch.rand(batch, 1, 1, 2, generator=generator).repeat_interleave(3, -1)
     return sizes * torch.randn(batch, N, 4, 6, generator=generator)
 
 
@@ -100,8 +100,8 @@ def test_a_walk_has_two_steps_a_stage_and_the_second_is_given_the_first() -> Non
 
 def test_one_stage_is_enough() -> None:
     layout = Layout(((4, 6),), ((LEVELS,) * N,))
-    prior = SuccessiveRefinementPrior(layout, width=4, depth=0)
-    indices = (UniformScalarQuantizer(N, STEP, LEVELS)(coefficients()).indices,)
+    prior = SuccessiveRefinementPrior(layout, 1, width=4, depth=0)
+    indices = (UniformScalarQuantizer(N, STEP, LEVELS, 2.0)(coefficients()).indices,)
     assert math.isfinite(float(prior.loss(indices, {}).detach()))
 
 
@@ -110,10 +110,10 @@ def test_one_stage_is_enough() -> None:
     [
         ((5, 5, 3, 3), {"stages": 3}, "these 4 codebooks are not 3 stages"),
         ((5, 5, 3, 4), {"stages": 2}, "take this prior for a UniformScalarQuantizer"),
-        ((4, 4), {}, "of one odd alphabet"),
+        ((4, 4), {"stages": 1}, "of one odd alphabet"),
         ((5, 5), {"stages": 0}, "stages is 0"),
-        ((5, 5), {"width": 0}, "width is 0"),
-        ((5, 5), {"depth": -1}, "depth is -1"),
+        ((5, 5), {"stages": 1, "width": 0}, "width is 0"),
+        ((5, 5), {"stages": 1, "depth": -1}, "depth is -1"),
     ],
 )
 def test_what_does_not_fit_is_refused(sizes: tuple[int, ...], arguments: dict[str, int], message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +15,15 @@ from vqkit.bottlenecks.arguments import between, count, positive, weight
 from vqkit.bottlenecks.base import drawn_depths, masked_mean
 from vqkit.bottlenecks.scalar import ScalarQuantizer
 
-_INSIDE = 0.42  # share of a cell that is nearer to 0 than its point: the centroids of coefficients of photographs
-_OUTWARD = 1 + 2.0**-20  # what is on the edge of a cell belongs to the outer one, at every stage
+_INSIDE = 0.42  # of a step beyond n where the dead zone is 2: the mean of such a cell's coefficients of photographs
 _MOST_INTEGERS = 1 << 24  # that a channel may have after its last stage
 
 
 class UniformScalarQuantizer(ScalarQuantizer):
     """Channel by channel, n = sign(z_e) floor(|z_e| / step + 1 - dead_zone / 2), clamped to `levels` integers around
-    0; z is sign(n) (|n| + 0.42 (dead_zone - 1)) step, a little nearer to 0 than the middle of a cell, as most of what
-    is in it is. Every channel is its own codebook. The gradient is straight through all of it.
+    0; z is sign(n) (|n| + 0.42 (dead_zone - 1)) step, in the middle of a cell where the dead zone is 1 and where it is
+    wider a little nearer to 0, as most of what is in the cell is. Every channel is its own codebook. The gradient is
+    straight through all of it.
 
     z_e that is near 0 becomes 0, where most of a Laplacian lies, so a dead zone above 1 saves more bits than its error
     costs.
@@ -31,8 +32,8 @@ class UniformScalarQuantizer(ScalarQuantizer):
     cell of 0, which is two steps wide, whether it is in the inner half or in which of the outer quarters. So the first
     s stages are the quantizer of step / 2^(s - 1), and nothing is lost by coding a fine one in stages; a codebook is of
     one stage and one channel, stage by stage, and the first stages alone are enough for a coarser z. Cells nest like
-    this where the dead zone is 2 (with another one a symbol would also tell where in its fine cell z_e is: 15 % more
-    bits of pictures, for nothing).
+    this where the dead zone is 2; with another one a symbol would also tell, for nothing, in which part of its fine
+    cell z_e is.
 
     Args:
         dim: channels.
@@ -85,8 +86,9 @@ class UniformScalarQuantizer(ScalarQuantizer):
 
     @property
     def rate_weights(self) -> tuple[float, ...]:
-        """What a nat is worth, of one that halves the finest step: a stage is paid for by all depths that have it, each
-        as often as `dropout` draws it, and twice the step is four times the squared error. 1 without `dropout`."""
+        """In units of what a nat is worth that halves the finest step. A stage's nats are worth the sum over the depths
+        that have it, each as often as `dropout` draws it and, as squared errors are, four times as much at twice the
+        step. 1 without `dropout`."""
         last = self.stages - 1
         drawn = [self.dropout / self.stages + (1 - self.dropout) * (depth == last) for depth in range(self.stages)]
         worth = [share * 4.0 ** (last - depth) for depth, share in enumerate(drawn)]
@@ -100,6 +102,12 @@ class UniformScalarQuantizer(ScalarQuantizer):
         """Stage after stage, [B, *grid, stages x dim]."""
         return torch.cat([coordinates for coordinates, _ in self._stages(bounded)], -1)
 
+    def digits(self, bounded: Tensor) -> Tensor:
+        """By the formula, not by rounding the coordinates: powers of two are exact, so that stages nest to the bit."""
+        integers = [torch.zeros_like(bounded), *(self._integers(bounded, stage) for stage in range(self.stages))]
+        digits = torch.cat([after - 2 * before for before, after in pairwise(integers)], -1) + self.levels_of // 2
+        return digits.fmax(torch.zeros_like(digits)).minimum(self.levels_of - 1).long()  # NaN too, see the base
+
     def assignment(self, z_e: Tensor) -> Tensor:
         """As of every scalar quantizer, but for that a stage has no code that would take back what those before it
         say."""
@@ -109,16 +117,19 @@ class UniformScalarQuantizer(ScalarQuantizer):
         possible = super().assignment(z_e).masked_fill(F.pad(taken_back, beyond), -math.inf)
         return possible.log_softmax(2)
 
+    def _integers(self, bounded: Tensor, stage: int) -> Tensor:
+        """Those that this stage and the ones before it make, floats."""
+        steps, most = bounded / (self.step / 2**stage), (self.levels // 2 + 1) * 2**stage - 1
+        integers: Tensor = steps.sign() * (steps.abs() + (1 - self.dead_zone / 2)).floor()
+        return integers.clamp(-most, most)
+
     def _stages(self, bounded: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each stage the coordinates, and the integers that the stages before it make, [B, *grid, dim] both."""
-        integers, steps = torch.zeros_like(bounded), bounded / self.step * _OUTWARD
+        before = torch.zeros_like(bounded)
         for stage in range(self.stages):
-            middle = (self.levels if stage == 0 else 3) // 2
-            exact = F.softshrink(steps * 2**stage, (self.dead_zone - 1) / 2)
-            coordinates = exact - 2 * integers + middle
-            yield coordinates, integers
-            digits = coordinates.detach().round().clamp(0, 2 * middle)  # to the bit what `digits` makes of it
-            integers = 2 * integers + digits - middle
+            exact = F.softshrink(bounded / (self.step / 2**stage), (self.dead_zone - 1) / 2)
+            yield exact - 2 * before + (self.levels if stage == 0 else 3) // 2, before
+            before = self._integers(bounded.detach(), stage)
 
     def values(self, digits: Tensor) -> Tensor:
         first, *refinements = digits.split(self.dim, -1)

@@ -20,15 +20,15 @@ from vqkit.signal import Indices, Layout, Side
 _GAIN = (
     5.0  # of what is learned of a coefficient whatever its neighbours: it has whole nats to go, and Adam small steps
 )
-_LOG_SCALES = -3.0, 7.0  # of a density, in steps: what is surely 0 costs another symbol no more than some 20 nats
-_BEYOND = 1e6  # steps, where no coefficient is: the outer end of the outermost cells
+_LOG_SCALES = -3.0, 7.0  # of a density, in steps: at the least, the neighbours of a sure symbol cost some 20 nats
+_BEYOND = 2.0**30  # steps, where no coefficient is: the outer end of the outermost cells
 _LEAST_CELL = 1e-6  # of its density's scale, also of an empty one, as a codec can code every symbol
 
 
 class SuccessiveRefinementPrior(ConditionalPrior):
-    """p of the stages of a `UniformScalarQuantizer`, on grids of any size: every coefficient has a density, and a
-    symbol costs what the density has in its cell, of what it has in the cell of the stages before (successive
-    refinement, Equitz and Cover 1991, https://doi.org/10.1109/18.75242).
+    """p of the stages of a `UniformScalarQuantizer` whose dead zone is 2, on grids of any size: every coefficient has
+    a density, and a symbol costs what the density has in its cell, of what it has in the cell of the stages before
+    (successive refinement, Equitz and Cover 1991, https://doi.org/10.1109/18.75242).
 
     The densities are logistic. Their locations and scales, as in a hyperprior (Balle et al. 2018,
     https://arxiv.org/abs/1802.01436), are what a local net makes of all that is known, which is the stages before at
@@ -54,7 +54,7 @@ class SuccessiveRefinementPrior(ConditionalPrior):
     def __init__(
         self,
         layout: Layout,
-        stages: int = 1,
+        stages: int,
         width: int = 96,
         depth: int = 3,
         context_channels: int = 0,
@@ -114,7 +114,7 @@ class SuccessiveRefinementPrior(ConditionalPrior):
         positions = torch.arange(symbols[0].numel(), device=device).view(symbols[0].shape)
         unknown, odd = (symbols[:1] < 0).squeeze(0), _odd(grid, device)
         with torch.autocast(device.type, enabled=False):
-            said = self._said(guide.classes, None if context is None else guide.both(context), grid)
+            condition = self._condition(guide.classes, None if context is None else guide.both(context), grid)
         before = torch.zeros_like(symbols[:, : self._coefficients])
         stages = (x.split(self._coefficients, -1 - len(grid)) for x in (symbols, unknown, positions))
         for stage, (here, gaps, places) in enumerate(zip(*stages, strict=True)):
@@ -123,7 +123,7 @@ class SuccessiveRefinementPrior(ConditionalPrior):
                 wanted = gaps & (odd == second)
                 if bool(wanted.any()):
                     with torch.autocast(device.type, enabled=False):
-                        density = self._density(stage, guide.both(now), ~odd & second, said)
+                        density = self._density(stage, guide.both(now), ~odd & second, condition)
                         logits = self._logits(stage, guide.both(before), density).movedim(2, -1)
                     here[:, wanted] = yield Step(0, places[wanted][None], guide(logits[:, wanted]))
                 refined = 2 * before + here - self._middle(stage)
@@ -133,28 +133,28 @@ class SuccessiveRefinementPrior(ConditionalPrior):
     def _log_p(self, level: Tensor, classes: Tensor, context: Tensor | None, dropout: float) -> Tensor:
         """[B, Q, K, *grid] of every symbol k, -inf beyond an alphabet."""
         grid = tuple(level.shape[2:])
-        said, odd, found = self._said(classes, context, grid), _odd(grid, level.device), []
+        condition, odd, found = self._condition(classes, context, grid), _odd(grid, level.device), []
         before = torch.zeros_like(level[:, : self._coefficients])
         for stage, here in enumerate(level.split(self._coefficients, 1)):
             refined = 2 * before + here - self._middle(stage)
-            first = self._density(stage, 2 * before, torch.zeros_like(odd), said, dropout)
-            second = self._density(stage, torch.where(odd, 2 * before, refined), ~odd, said, dropout)
+            first = self._density(stage, 2 * before, torch.zeros_like(odd), condition, dropout)
+            second = self._density(stage, torch.where(odd, 2 * before, refined), ~odd, condition, dropout)
             log_p = self._logits(stage, before, torch.where(odd, second, first)).log_softmax(2)
             beyond = (0, 0) * len(grid) + (0, 2 * self._most + 1 - log_p.shape[2])
             found.append(F.pad(log_p, beyond, value=-math.inf))
             before = refined
         return torch.cat(found, 1)
 
-    def _said(self, classes: Tensor, context: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
+    def _condition(self, classes: Tensor, context: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
         """What class and context say of every position, [B, W, *grid or ones]; None where there are neither."""
-        said = self.context(context, len(classes), grid)
+        condition = self.context(context, len(classes), grid)
         if self.classes is not None:
             of_class = self.classes(classes).view(len(classes), self.width, *(1,) * len(grid))
-            said = of_class if said is None else said + of_class
-        return said  # type: ignore[no-any-return]
+            condition = of_class if condition is None else condition + of_class
+        return condition  # type: ignore[no-any-return]
 
     def _density(
-        self, stage: int, integers: Tensor, refined: Tensor, said: Tensor | None, dropout: float = 0.0
+        self, stage: int, integers: Tensor, refined: Tensor, condition: Tensor | None, dropout: float = 0.0
     ) -> Tensor:
         """Locations and log scales [B, 2n, *grid], in steps of the stage, from the integers [B, n, *grid] that are
         known, at its step; `refined` [*grid] says where it is those of this stage already."""
@@ -163,7 +163,7 @@ class SuccessiveRefinementPrior(ConditionalPrior):
         features: Tensor = self.stem(torch.cat([known, known.abs(), where], 1))
         to_grid = (-1, *(1,) * refined.ndim)
         features = features + self.stage.weight[stage].view(to_grid)
-        features = self.residual(features if said is None else features + said)
+        features = self.residual(features if condition is None else features + condition)
         learned = at_least_float32(self.density(F.dropout(features, dropout)))
         return learned + _GAIN * at_least_float32(self.usual[stage]).view(to_grid)
 
@@ -201,7 +201,7 @@ def _first_stage(sizes: tuple[int, ...], stages: int) -> tuple[int, int]:
     if left or levels % 2 == 0 or levels < 3 or sizes != (levels,) * each + (3,) * (len(sizes) - each):
         raise ValueError(
             f"these {len(sizes)} codebooks are not {stages} stages, of one odd alphabet and then of three symbols; "
-            "take this prior for a UniformScalarQuantizer, with as many stages as that has"
+            "take this prior for a UniformScalarQuantizer of dead_zone 2, with as many stages as that has"
         )
     return each, levels // 2
 
