@@ -76,7 +76,7 @@ def main() -> None:
     if given.process:
         process(Run(given.runs[0], "cpu"), *given.process)
         return
-    result: dict[str, Any] = {"machine": machine(), "pictures": given.pictures, "runs": {}}
+    result: dict[str, Any] = {"machine": machine(), "runs": {}}
     for folder in given.runs:
         run = Run(folder, "cpu")
         held_out = run.dataset("validation")
@@ -84,8 +84,8 @@ def main() -> None:
         print(run.folder.name)
         rates = {known: rate(run, known, batch.x, batch.side) for known in PRIORS}
         exact = exactness(folder, run.tokenizer.encode(batch.x), batch.side)
-        kind = type(run.prior).__name__
-        result["runs"][run.folder.name] = {"learned": kind, "rates": rates, "exactness": exact}
+        facts = {"learned": type(run.prior).__name__, "pictures": len(batch.x)}
+        result["runs"][run.folder.name] = facts | {"rates": rates, "exactness": exact}
     result["mutations"] = mutations(given.mutations)
     path = Path(__file__).parent / "results" / "codec.json"
     path.write_text(json.dumps(result, indent=1) + "\n")

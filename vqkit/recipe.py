@@ -44,8 +44,8 @@ class Joint:
 
     Args:
         prior: the one that learns along, null for one like the recipe's own. LearnedUnigramPrior is the cheapest.
-        rate_weight: of the rate, -log p(indices) in nats; 1 is that of the evidence lower bound. Nats of stages that
-            refine others, as a `UniformScalarQuantizer` with dropout has them, weigh less.
+        rate_weight: of the rate, -log p(indices) in nats; 1 is that of the evidence lower bound. Of stages that others
+            refine nats weigh more, where a quantizer says so (`UniformScalarQuantizer.rate_weights`).
         temperature: of the soft assignments through which the encoder is told the rate.
         training: how both are trained.
     """

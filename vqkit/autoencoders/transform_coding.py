@@ -23,7 +23,7 @@ class TransformCoding(Architecture):
         likelihood: p(x | parameters) of the decoder, of one parameter a value, or a distortion.
         width: channels inside the filter.
         halvings: blocks are 2^halvings wide, 3 for those of JPEG.
-        residual_layers: residual layers of the filter, each 3 wide where 4 x 4 pixels are one position.
+        residual_layers: residual layers of the filter, each 3 wide where 4 pixels a side are one position.
         residual_width: channels inside a residual layer.
     """
 
@@ -41,6 +41,9 @@ class TransformCoding(Architecture):
 
     def __call__(self, signal: Signal) -> Autoencoder:
         halved(signal.grid, self.halvings)
+        for name, value, least in (("width", self.width, 1), ("residual_layers", self.residual_layers, 0)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
         if (outputs := self.likelihood.outputs(signal)) != signal.channels:
             raise ValueError(
                 f"a {type(self.likelihood).__name__} has {outputs} parameters of {signal.channels} channels, and a "

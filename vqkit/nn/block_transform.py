@@ -73,7 +73,7 @@ class SynthesisTransform(nn.Module):
         channels: of the data.
         width: channels inside the net.
         halvings: blocks are 2^halvings wide.
-        residual_layers: of the net, each 3 wide where 4 x 4 pixels are one position.
+        residual_layers: of the net, each 3 wide where 4 pixels a side, or a block that is smaller, are one position.
         residual_width: channels inside a residual layer.
         dims: grid dimensions.
     """

@@ -166,11 +166,6 @@ class ConvDecoder(nn.Module):
     def reach(self) -> Reach:
         return reach_of(self.stem).then(self.residual.reach).then(reach_of(self.up))
 
-    @property
-    def last(self) -> nn.Module:
-        """The layer that gives the outputs."""
-        return self.up[-1] if isinstance(self.up, nn.Sequential) else self.up
-
     def forward(self, z: Tensor) -> Tensor:
         outputs: Tensor = self.up(self.residual(self.stem(z)))
         return outputs

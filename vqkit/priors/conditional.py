@@ -45,7 +45,8 @@ class ConditionalPrior(Prior, ABC):
         return self._classes_of(side, batch, optional=self.label_dropout > 0)
 
     def training_classes_of(self, side: Side, batch: int) -> Tensor:
-        """As `loss` takes them: each sample has its label, of which in training mode some are hidden."""
+        """As `loss` takes them: each sample must have a label where labels are learned, and in training mode some are
+        hidden."""
         classes = self._classes_of(side, batch, optional=not self.knows_classes)
         return hide(classes, self.layout, self.label_dropout) if self.training else classes
 

@@ -30,7 +30,7 @@ class Guidance:
             if not prior.guidable:
                 raise ValueError(
                     f"guidance is {scale} and this prior was not trained both with labels and without; leave guidance "
-                    "out, or train one on labelled data with label_dropout above 0"
+                    "out, or train one on labelled data with label_dropout above 0 and below 1"
                 )
             if bool((classes == prior.layout.classes).any()):
                 raise ValueError(f"guidance is {scale} and there is no label to guide to; give one, or leave it out")

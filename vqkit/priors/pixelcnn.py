@@ -27,7 +27,7 @@ class PixelCNN(RasterPrior):
         heads: of that attention, each width / heads dimensions.
         in_turn: whether the codebooks of a position are predicted one after the other, each given those before it.
             Else all at once, as if independent given the positions before: less likely, and a step of the walk is a
-            position, which is what many codebooks want, such as those of a `UniformScalarQuantizer`.
+            position, however many codebooks it has.
         context_channels: C of the `context` [B, C, *any grid] that it is conditional on; 0: none.
         dropout: share of what each layer adds that is dropped in training.
         label_dropout: share of the labels hidden in training, for guidance; see `ConditionalPrior`.

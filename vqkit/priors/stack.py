@@ -23,8 +23,8 @@ class Stack(Prior):
     A level's prior is told of the coarser levels by its context, which a `LevelContext` of its own makes of them. The
     grids may be any where every one of the priors allows that.
 
-    Several priors over one level share its codebooks in equal parts, such as the stages of a quantizer, which are then
-    like levels: each part is given those before it at all positions, also those ahead in its own order.
+    Several priors over one level share its codebooks in equal parts, such as the stages of a `ResidualQuantizer`, which
+    are then like levels: each part is given those before it at all positions, also those ahead in its own order.
 
     Args:
         layout: `classes` above 0 makes every level conditional on the `label` of `side`.

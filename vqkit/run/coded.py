@@ -29,7 +29,8 @@ def coded_rate(tokenizer: Autoencoder, prior: Prior, modality: str, data: Datase
         indices.append(tuple(level.cpu() for level in tokenizer.encode(batch.x)))
         labels += batch.side.get("label", ())
     samples = sum(len(levels[0]) for levels in indices)
-    told = [int(label) for label in labels] if labels and (tokenizer.decoder.classes or not quick) else None
+    knows = tokenizer.decoder.classes or prior.knows_classes
+    told = [int(label) for label in labels] if labels and knows else None
     header = coder.header(modality, signal.grid, samples, told)
     chunks = codec.encode_samples(coder.codec, coder.windows(signal.grid), header, indices)
     return {"coded_bits": 8 * sum(map(len, codec.blocks(header, chunks))) / samples, "coded_samples": samples}

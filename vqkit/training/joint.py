@@ -24,8 +24,8 @@ class JointObjective(Objective):
     https://arxiv.org/abs/1704.00648). At a `rate_weight` of 1 and with a likelihood, the first two are the negative
     evidence lower bound under this prior, where all `Quantizer.rate_weights` are 1.
 
-    Where codebooks refine each other, as stages that halve a step do, their nats weigh less and less
-    (`Quantizer.rate_weights`).
+    Where codebooks refine each other, as stages that halve a step do, the nats of the coarse ones weigh more than those
+    of the finest (`Quantizer.rate_weights`).
 
     The prior learns from the tokens as they are, told all that is known of a sample: nothing of its loss reaches the
     tokenizer, nor of the rate the prior.
