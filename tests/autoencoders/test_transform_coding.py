@@ -1,4 +1,4 @@
-"""Transform coding: the transform that it starts from, and that it learns from there."""
+"""Transform coding: the transform of its encoder, and that its decoder learns."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_untrained_an_orthonormal_transform_keeps_squared_errors() -> None:
     assert mse == pytest.approx(step**2 / 12, rel=0.1)
 
 
-def test_the_nets_beside_the_transform_learn() -> None:
+def test_the_decoder_learns() -> None:
     torch.manual_seed(0)
     x = pictures(count=16)
     model = TransformCoding(Identity(4), Gaussian(0.35), 16, 2, 1, 8)(COLOUR)
@@ -84,14 +84,15 @@ def test_the_nets_beside_the_transform_learn() -> None:
     assert float((model.reconstruct(x) - x).square().mean()) < 0.8 * before
 
 
-def test_pictures_of_any_size_pass_in_windows() -> None:
+@pytest.mark.parametrize(("halvings", "grid"), [(1, (19, 25)), (2, (10, 13)), (3, (5, 7))])
+def test_pictures_of_any_size_pass_in_windows(halvings: int, grid: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    model = TransformCoding(UniformScalarQuantizer(6, 0.3, 101), Gaussian(), 8, 2, 1, 8)(COLOUR)
+    model = TransformCoding(UniformScalarQuantizer(6, 0.3, 101), Gaussian(), 8, halvings, 1, 8)(COLOUR)
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     x = pictures(COLOUR._replace(grid=(37, 50)), 1)
     whole, parts = (encode_any(model, x, window) for window in (None, 8))
-    assert torch.equal(whole[0], parts[0]) and whole[0].shape[2:] == (10, 13)
+    assert torch.equal(whole[0], parts[0]) and whole[0].shape[2:] == grid
     back = [decode_any(model, whole, {}, (37, 50), window) for window in (None, 8)]
     torch.testing.assert_close(*back, atol=1e-3, rtol=0)
 
@@ -103,6 +104,8 @@ def test_what_does_not_fit_is_refused() -> None:
         TransformCoding(Identity(4), LogisticMixture(), 8, 2)(COLOUR)
     with pytest.raises(ValueError, match="GaussianBottleneck takes 8 channels and gives 4"):
         TransformCoding(GaussianBottleneck(4), Gaussian(), 8, 2)(COLOUR)
+    with pytest.raises(ValueError, match="width is 0"):
+        TransformCoding(Identity(4), Gaussian(), 0, 2)(COLOUR)
     with pytest.raises(ValueError, match="has 48 dimensions, not 49; take fewer coefficients"):
         TransformCoding(Identity(49), Gaussian(), 8, 2)(COLOUR)
 

@@ -119,3 +119,23 @@ def test_one_stage_is_enough() -> None:
 def test_what_does_not_fit_is_refused(sizes: tuple[int, ...], arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SuccessiveRefinementPrior(Layout(((4, 4),), (sizes,)), **arguments)
+
+
+@pytest.mark.parametrize("grid", [(9,), (5, 3), (2, 3, 2)])
+def test_grids_of_any_size_and_dimensions_are_walked_as_they_are_scored(grid: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    own = Layout(((4,) * len(grid),), LAYOUT.codebook_sizes)
+    prior = SuccessiveRefinementPrior(own, STAGES, width=8, depth=1)
+    for parameter in prior.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    indices, nats = (quantizer()(3 * torch.randn(2, N, *grid)).indices,), torch.zeros(2)
+
+    def choose(step: Any) -> Tensor:
+        nonlocal nats
+        symbols = indices[0].flatten(1)[:, step.positions[0]]
+        nats = nats - step.logits.log_softmax(-1).gather(-1, symbols[..., None]).sum((1, 2))
+        return symbols
+
+    drive(prior.walk(own._replace(grids=(grid,)), 2, {}), choose)
+    with torch.no_grad():
+        torch.testing.assert_close(nats, -prior.log_prob(indices, {})[0].flatten(1).sum(1))
