@@ -50,12 +50,27 @@ def ahead(found: dict[str, Curve], codec: str, anchor: str, low: float, high: fl
     return float(np.mean([found[codec].at(rate) - found[anchor].at(rate) for rate in rates]))
 
 
-def beside(comparison: str) -> str:
+def beside(comparison: str, rates: tuple[float, ...]) -> str:
     """PSNR of every codec at some rates of photographs."""
-    found, rates = curves(comparison, "bits_per_pixel"), (0.1, 0.15, 0.2, 0.25, 0.3)
-    header = ["codec", *(f"{rate} bits a pixel" for rate in rates)]
+    found = curves(comparison, "bits_per_pixel")
+    header = [f"{comparison}, bits a pixel", *(f"{rate:g}" for rate in rates)]
     rows = [[name, *(f"{found[name].at(rate):.2f}" for rate in rates)] for name in (PHOTOGRAPHS, *COLOURS)]
     return markdown(header, rows)
+
+
+def beside_small() -> str:
+    """PSNR of every codec at some rates of CIFAR-10 in sheets."""
+    found, rates = small(), (250, 300, 400, 500)
+    header = ["CIFAR-10, bits a picture", *map(str, rates)]
+    rows = [[name, *(f"{found[name].at(rate):.2f}" for rate in rates)] for name in (SMALL, "PCA", *COLOURS)]
+    return markdown(header, rows)
+
+
+TABLES = (
+    lambda: beside("photographs", (0.05, 0.1, 0.15, 0.2, 0.25)),
+    lambda: beside("others", (0.05, 0.1, 0.15, 0.18)),
+    beside_small,
+)
 
 
 def compression() -> None:
@@ -74,4 +89,5 @@ def compression() -> None:
         axes.set(xscale="log", xlim=span, ylim=(min(inside) - 0.3, max(inside) + 0.3), title=title, ylabel="PSNR in dB")
         axes.legend(loc="upper left")
     save(figure, "compression", dpi=150)
-    fill("compression", beside("photographs"))
+    for table in TABLES:
+        fill("compression", table())
