@@ -50,20 +50,24 @@ def ahead(found: dict[str, Curve], codec: str, anchor: str, low: float, high: fl
     return float(np.mean([found[codec].at(rate) - found[anchor].at(rate) for rate in rates]))
 
 
+def rows(found: dict[str, Curve], codecs: tuple[str, ...], rates: tuple[float, ...]) -> list[list[str]]:
+    """PSNR of some codecs at some rates; those that are recipes are named as ours."""
+    names = {PHOTOGRAPHS: "vqkit, `photographs`", SMALL: "vqkit, `cifar10-transform`"}
+    return [[names.get(name, name), *(f"{found[name].at(rate):.2f}" for rate in rates)] for name in codecs]
+
+
 def beside(comparison: str, rates: tuple[float, ...]) -> str:
     """PSNR of every codec at some rates of photographs."""
     found = curves(comparison, "bits_per_pixel")
     header = [f"{comparison}, bits a pixel", *(f"{rate:g}" for rate in rates)]
-    rows = [[name, *(f"{found[name].at(rate):.2f}" for rate in rates)] for name in (PHOTOGRAPHS, *COLOURS)]
-    return markdown(header, rows)
+    return markdown(header, rows(found, (PHOTOGRAPHS, *COLOURS), rates))
 
 
 def beside_small() -> str:
     """PSNR of every codec at some rates of CIFAR-10 in sheets."""
     found, rates = small(), (250, 300, 400, 500)
     header = ["CIFAR-10, bits a picture", *map(str, rates)]
-    rows = [[name, *(f"{found[name].at(rate):.2f}" for rate in rates)] for name in (SMALL, "PCA", *COLOURS)]
-    return markdown(header, rows)
+    return markdown(header, rows(found, (SMALL, "PCA", *COLOURS), rates))
 
 
 TABLES = (
@@ -76,18 +80,21 @@ TABLES = (
 def compression() -> None:
     """PSNR over bits: photographs, and CIFAR-10 with a hundred pictures a file."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
-    for axes, found, own, span, title in (
-        (left, curves("photographs", "bits_per_pixel"), PHOTOGRAPHS, (0.02, 0.5), "photographs, bits a pixel"),
-        (right, small(), SMALL, (80, 900), "CIFAR-10, 100 a file, bits a picture"),
+    for axes, found, own, ticks, rate in (
+        (left, curves("photographs", "bits_per_pixel"), PHOTOGRAPHS, (0.02, 0.05, 0.1, 0.2, 0.4), "bits a pixel"),
+        (right, small(), SMALL, (80, 150, 300, 600, 900), "bits a picture, 100 a file"),
     ):
         for name, colour in COLOURS.items():
             axes.plot(*found[name], ".-", color=colour, alpha=0.8, linewidth=1.1, label=name)
         if "PCA" in found:
             axes.plot(*found["PCA"], "s-", color="black", markersize=4, label="PCA, its own tables")
         axes.plot(*found[own], "o-", color=BLUE, markersize=6, label=f"vqkit, {own}")
-        inside = [psnr for each in found.values() for bits, psnr in zip(*each, strict=True) if span[0] < bits < span[1]]
-        axes.set(xscale="log", xlim=span, ylim=(min(inside) - 0.3, max(inside) + 0.3), title=title, ylabel="PSNR in dB")
-        axes.legend(loc="upper left")
+        inside = [y for each in found.values() for x, y in zip(*each, strict=True) if ticks[0] <= x <= ticks[-1]]
+        axes.set(xscale="log", xlim=(ticks[0], ticks[-1]), ylim=(min(inside) - 0.3, max(inside) + 0.3))
+        axes.set_xticks(ticks, map(str, ticks))
+        axes.set_xticks([], minor=True)
+        axes.set(xlabel=rate, ylabel="PSNR in dB", title="photographs" if own == PHOTOGRAPHS else "CIFAR-10")
+        axes.legend(loc="lower right")
     save(figure, "compression", dpi=150)
     for table in TABLES:
         fill("compression", table())

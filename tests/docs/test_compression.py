@@ -1,0 +1,40 @@
+"""What docs/concepts/compression.md states, from the stored results of the benchmarks."""
+
+from __future__ import annotations
+
+import pytest
+from compression import COLOURS, PHOTOGRAPHS, SMALL, TABLES, ahead, curves, small
+from drawing import HERE
+
+PAGE = (HERE / "compression.md").read_text()
+
+
+def test_the_tables_are_what_is_stored() -> None:
+    assert all(table() in PAGE for table in TABLES)
+
+
+@pytest.mark.parametrize(("comparison", "jpeg", "avif"), [("photographs", 1.7, 0.4), ("others", 1.5, -0.2)])
+def test_photographs_are_above_jpeg_and_beside_avif(comparison: str, jpeg: float, avif: float) -> None:
+    found = curves(comparison, "bits_per_pixel")
+    rates = [rate for rate in found[PHOTOGRAPHS].bits if rate < 0.3]
+    assert len(rates) == 4
+    for anchor, gap in (("JPEG", jpeg), ("AVIF", avif)):
+        assert ahead(found, PHOTOGRAPHS, anchor, 0.1, rates[-1]) == pytest.approx(gap, abs=0.05)
+
+
+def test_one_small_picture_a_file_is_smaller_than_any_classical_format_makes_it() -> None:
+    """At equal error, and at each of the qualities."""
+    found = curves("cifar10", "bits_per_picture")
+    for bits, psnr in zip(*found[SMALL], strict=True):
+        for anchor in COLOURS:
+            as_good = [other for other, quality in zip(*found[anchor], strict=True) if quality >= psnr]
+            assert min(as_good) > 2 * bits
+    assert [round(bits) for bits in found[SMALL].bits[2:]] == [226, 553]
+    assert min(found["JPEG"].bits[0], found["AVIF"].bits[0]) > 2000
+
+
+@pytest.mark.parametrize(("rate", "avif", "pca"), [(250, 1.0, 0.3), (300, 1.0, 0.4), (400, 1.0, 0.5), (500, 0.7, 0.4)])
+def test_sheets_of_small_pictures_are_above_avif_and_pca(rate: int, avif: float, pca: float) -> None:
+    found = small()
+    for anchor, gap in (("AVIF", avif), ("PCA", pca)):
+        assert found[SMALL].at(rate) - found[anchor].at(rate) == pytest.approx(gap, abs=0.06)
