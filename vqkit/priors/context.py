@@ -33,3 +33,15 @@ class Context(nn.Module):
             raise ValueError(f"the context is {shape}; give this prior one of {wanted}")
         brought: Tensor = self.projection(resize(context.to(self.projection.get_parameter("weight").dtype), grid))
         return brought
+
+
+def condition(
+    embedding: nn.Embedding | None, outer: Context, classes: Tensor, context: Tensor | None, grid: tuple[int, ...]
+) -> Tensor | None:
+    """What classes [B] and a context say of every position, [B, W, *grid or ones]; None where there are neither."""
+    parts = []
+    if embedding is not None:
+        parts.append(embedding(classes).view(len(classes), -1, *(1,) * len(grid)))
+    if (said := outer(context, len(classes), grid)) is not None:
+        parts.append(said)
+    return sum(parts) if parts else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.priors.base import Step, Walk
-from vqkit.priors.context import Context
+from vqkit.priors.context import Context, condition
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.head import Heads, HeadsInTurn, ParallelHeads
 from vqkit.priors.inputs import check_walk, device_of, known_tokens, one_level
@@ -118,10 +118,4 @@ class RasterPrior(TeacherForcedPrior, ABC):
         return features.movedim(1, -1).flatten(1, -2)
 
     def _condition(self, classes: Tensor, context: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
-        """What class and context say of every position, [B, W, *grid or ones]; None where there are neither."""
-        parts = []
-        if self.classes is not None:
-            parts.append(self.classes(classes).view(len(classes), self.width, *(1,) * len(grid)))
-        if (said := self.context(context, len(classes), grid)) is not None:
-            parts.append(said)
-        return sum(parts) if parts else None
+        return condition(self.classes, self.context, classes, context, grid)

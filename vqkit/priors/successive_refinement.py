@@ -12,7 +12,7 @@ from vqkit.nn.conv import ResidualStack, conv
 from vqkit.nn.precision import at_least_float32
 from vqkit.priors.base import Step, Walk
 from vqkit.priors.conditional import ConditionalPrior
-from vqkit.priors.context import Context
+from vqkit.priors.context import Context, condition
 from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import check_indices, check_walk, device_of, known_tokens, one_level, unflatten
 from vqkit.signal import Indices, Layout, Side
@@ -146,12 +146,7 @@ class SuccessiveRefinementPrior(ConditionalPrior):
         return torch.cat(found, 1)
 
     def _condition(self, classes: Tensor, context: Tensor | None, grid: tuple[int, ...]) -> Tensor | None:
-        """What class and context say of every position, [B, W, *grid or ones]; None where there are neither."""
-        condition = self.context(context, len(classes), grid)
-        if self.classes is not None:
-            of_class = self.classes(classes).view(len(classes), self.width, *(1,) * len(grid))
-            condition = of_class if condition is None else condition + of_class
-        return condition  # type: ignore[no-any-return]
+        return condition(self.classes, self.context, classes, context, grid)
 
     def _density(
         self, stage: int, integers: Tensor, refined: Tensor, condition: Tensor | None, dropout: float = 0.0
