@@ -148,3 +148,4 @@ def test_fewer_large_items_make_a_chunk() -> None:
     assert items_per_chunk(Layout(((8, 8),), ((512,),))) == 64
     assert items_per_chunk(Layout(((32, 32),), ((1024,),))) == 4
     assert items_per_chunk(Layout(((64, 64),), ((1 << 20,),))) == 1
+    assert items_per_chunk(Layout(((16, 16),), ((9,) * 160 + (3,) * 480,))) == 5

@@ -3,6 +3,7 @@ whatever sample they are of."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class Samples(NamedTuple):
 
 def items_per_chunk(layout: Layout) -> int:
     """As many items as both ends can walk together in moderate memory, at most `MOST_ITEMS`: a reader takes no more."""
-    logits = sum(tokens * max(sizes) for tokens, sizes in zip(layout.tokens, layout.codebook_sizes, strict=True))
+    logits = sum(math.prod(grid) * sum(sizes) for grid, sizes in zip(layout.grids, layout.codebook_sizes, strict=True))
     return max(1, min(MOST_ITEMS, _MOST_LOGITS // logits))
 
 
