@@ -106,10 +106,23 @@ def test_a_run_can_be_given_the_stage_later(tmp_path: Path) -> None:
             {"prior": "null", "tokenizer.bottleneck": {"class_path": "Identity", "init_args": {"dim": 4}}},
             "Identity has no indices whose rate could be trained; add --joint null",
         ),
+        (
+            {
+                "tokenizer": {
+                    "class_path": "TransformCoding",
+                    "init_args": {
+                        "bottleneck": {"class_path": "UniformScalarQuantizer", "init_args": {"dim": 4, "step": 1.0}},
+                        "likelihood": "Gaussian",
+                    },
+                }
+            },
+            "the encoder has nothing to learn, so its tokens cost what they cost; add --joint null",
+        ),
     ],
 )
 def test_a_mistake_leaves_no_folder(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
-    prior = {key: value for key, value in TINY.items() if not ("prior" in changes and key.startswith("prior."))}
+    replaced = tuple(f"{key}." for key in changes if key in ("prior", "tokenizer"))  # whose own keys are gone
+    kept = {key: value for key, value in TINY.items() if not (replaced and key.startswith(replaced))}
     with pytest.raises(ValueError, match=sentence):
-        vqkit.train("digits", out=tmp_path / "run", **(prior | changes))
+        vqkit.train("digits", out=tmp_path / "run", **(kept | changes))
     assert not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,9 @@ def _check_prior(parts: Recipe, tokenizer: Autoencoder) -> None:
             f"the prior takes a context of {channels} channels and has none; leave its context_channels out"
         )
     if parts.joint is not None:
+        learned = chain(tokenizer.encoder.parameters(), tokenizer.levels.parameters())
+        if not any(weight.requires_grad for weight in learned):
+            raise ValueError("the encoder has nothing to learn, so its tokens cost what they cost; add --joint null")
         codebooks = zip(layout.grids, layout.codebook_sizes, strict=True)
         indices = tuple(torch.zeros(1, len(sizes), *grid, dtype=torch.int64) for grid, sizes in codebooks)
         prior = joint_objective(parts, tokenizer).prior.model
