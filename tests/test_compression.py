@@ -35,7 +35,7 @@ from vqkit.bottlenecks import (
 )
 from vqkit.cli import main
 from vqkit.likelihoods import Gaussian
-from vqkit.priors import PixelCNN, Stack, UniformPrior
+from vqkit.priors import PixelCNN, Prior, Stack, SuccessiveRefinementPrior, UniformPrior
 from vqkit.run import Run, compress_files, decompress_files
 from vqkit.run.coder import Coder, qualities
 from vqkit.run.compression import Known
@@ -276,13 +276,20 @@ def test_each_quality_decodes_what_it_keeps(name: str) -> None:
     assert sizes == sorted(sizes) and len(set(sizes)) == len(sizes)
 
 
-def test_stages_of_pictures_of_any_size_are_coded_by_a_stack_of_priors_of_whole_positions() -> None:
+PARTS = [partial(PixelCNN, width=8, depth=1, in_turn=False, context_channels=channels) for channels in (0, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    "make_prior",
+    [partial(Stack, priors=PARTS, width=8), partial(SuccessiveRefinementPrior, stages=3, width=8, depth=1)],
+    ids=["stack", "refinement"],
+)
+def test_stages_of_pictures_of_any_size_are_coded_by_priors_of_stages(make_prior: partial[Prior]) -> None:
     """Several codebooks a step, and windows that reach beyond the picture."""
     torch.manual_seed(0)
     make, qualities_of = MODELS["stages"]
     tokenizer, size, x = make(PICTURES).freeze(), (21, 30), torch.randint(0, 256, (2, 1, 21, 30)).byte()
-    parts = [partial(PixelCNN, width=8, depth=1, in_turn=False, context_channels=channels) for channels in (0, 4, 4)]
-    prior = Stack(tokenizer.layout(), parts, width=8)
+    prior = make_prior(tokenizer.layout())
     for parameter in prior.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     coded, indices, sizes = codec.Codec(prior), encode_any(tokenizer, x), list[int]()

@@ -167,6 +167,7 @@ def test_labels_and_outputs_are_dropped_in_training_only(make: Make) -> None:
         ({"context_channels": -1}, "context_channels is -1"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"label_dropout": -0.1}, "label_dropout is -0.1"),
+        ({"label_dropout": 1.1}, "label_dropout is 1.1"),
     ],
 )
 def test_it_refuses_what_cannot_be_built(make: Make, changes: dict[str, Any], says: str) -> None:

@@ -105,7 +105,7 @@ class ScalarQuantizer(Quantizer, ABC):
         places = torch.arange(int(levels.max()), device=z_e.device)
         distances = (coordinates.unsqueeze(-1) - places).square()
         log_p = distances.neg().masked_fill(places >= levels[:, None], -math.inf).log_softmax(-1)  # [B, *grid, D, K]
-        if set(self.groups) == {1}:
+        if set(self.groups) == {1}:  # no joint codes: hundreds of channels need no loop
             return log_p.movedim((-2, -1), (1, 2))
         books = []
         for group in _split(zip(log_p.unbind(-2), levels.tolist(), strict=True), self.groups):

@@ -17,9 +17,7 @@ from vqkit.priors.guidance import Guidance
 from vqkit.priors.inputs import check_indices, check_walk, device_of, known_tokens, one_level, unflatten
 from vqkit.signal import Indices, Layout, Side
 
-_GAIN = (
-    5.0  # of what is learned of a coefficient whatever its neighbours: it has whole nats to go, and Adam small steps
-)
+_GAIN = 5.0  # of what is learned of a coefficient whatever is known: it has far to go, and Adam small steps
 _LOG_SCALES = -3.0, 7.0  # of a density, in steps: at the least, the neighbours of a sure symbol cost some 20 nats
 _BEYOND = 2.0**30  # steps, where no coefficient is: the outer end of the outermost cells
 _LEAST_CELL = 1e-6  # of its density's scale, also of an empty one, as a codec can code every symbol
@@ -112,7 +110,7 @@ class SuccessiveRefinementPrior(ConditionalPrior):
         guide = Guidance(guidance, self.classes_of(side, batch), self)
         (symbols,) = unflatten(known_tokens(known, layout, batch, device).clone(), layout)
         positions = torch.arange(symbols[0].numel(), device=device).view(symbols[0].shape)
-        unknown, odd = (symbols[:1] < 0).squeeze(0), _odd(grid, device)
+        unknown, odd = symbols[0] < 0, _odd(grid, device)
         with torch.autocast(device.type, enabled=False):
             condition = self._condition(guide.classes, None if context is None else guide.both(context), grid)
         before = torch.zeros_like(symbols[:, : self._coefficients])

@@ -28,8 +28,8 @@ class JointObjective(Objective):
     of the finest (`Quantizer.rate_weights`).
 
     The prior learns from the tokens as they are, told all that is known of a sample: nothing of its loss reaches the
-    tokenizer, nor of the rate the prior.
-    Codes that become rare are not revived meanwhile; moving averages of codes go on, by the tokens as they are.
+    tokenizer, nor of the rate the prior. Codes that become rare are not revived meanwhile; moving averages of codes go
+    on, by the tokens as they are.
 
     Raises ValueError where the weight is below 0 or the temperature not above it, and in training where the tokenizer
     has no indices, or the prior no `log_conditionals`.
