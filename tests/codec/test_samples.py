@@ -20,7 +20,7 @@ from vqkit.codec import (
     items_per_chunk,
     read,
 )
-from vqkit.priors import UnigramPrior
+from vqkit.priors import UniformPrior, UnigramPrior
 from vqkit.signal import Indices, Layout
 
 LAYOUT = Layout(((2, 3),), ((16,),), 4)
@@ -64,6 +64,18 @@ def test_samples_come_back_however_they_are_grouped(grids: tuple[tuple[int, ...]
     assert not damages and header.chunks == -(-7 * header.windows // per_chunk)
     assert torch.equal(torch.cat([some.indices[0] for some in found]), samples)
     assert all(bool(some.read.all()) for some in found)
+
+
+@pytest.mark.parametrize(("alphabet", "dtype"), [(256, torch.uint8), (257, torch.int16), ((1 << 15) + 1, torch.int32)])
+def test_indices_are_held_in_no_more_bytes_than_they_need(alphabet: int, dtype: torch.dtype) -> None:
+    made = Codec(UniformPrior(Layout(((2, 3),), ((alphabet,),))))
+    windows = Windows(made.layout, ((2, 3),), (1,))
+    header = Header("image", 1, (8, 12), 1, "0" * 16, "1" * 16, (1,))
+    samples = torch.tensor([0, 1, 127, 128, 255, alphabet - 1]).view(1, 1, 2, 3)
+    chunks = list(encode_samples(made, windows, header, [(samples,)]))
+    (found,) = decode_samples(made, windows, header, chunks, pytest.fail)
+    assert found.indices[0].dtype == dtype
+    assert torch.equal(found.indices[0].long(), samples)
 
 
 def test_a_damaged_chunk_costs_its_windows() -> None:

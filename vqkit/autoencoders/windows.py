@@ -49,14 +49,15 @@ def decode_any(
     window: int | None = None,
     rounded: bool = False,
 ) -> Tensor:
-    """Indices of samples of `size` -> x_hat [B, C, *size] in native values, float32 or, where it is to be `rounded`, of
-    their native type, which takes a quarter of the memory; of the coarsest levels alone where `Autoencoder.prefixes`
-    has their number. `window` as of `encode_any`. Raises ValueError for indices that are not on `grids_of` that size or
-    of another model, and for a tokenizer that is not local where `size` is not its own.
+    """Indices of samples of `size`, of any integer type -> x_hat [B, C, *size] in native values, float32 or, where it
+    is to be `rounded`, of their native type, which takes a quarter of the memory; of the coarsest levels alone where
+    `Autoencoder.prefixes` has their number. `window` as of `encode_any`. Raises ValueError for indices that are not on
+    `grids_of` that size or of another model, and for a tokenizer that is not local where `size` is not its own.
     """
     tokenizer.require_prefix(len(indices))
     if size == tokenizer.signal.grid:
-        return _finished(tokenizer.signal, tokenizer.decode(indices, side).to(indices[0].device), rounded)
+        x_hat = tokenizer.decode(tuple(level.long() for level in indices), side).to(indices[0].device)
+        return _finished(tokenizer.signal, x_hat, rounded)
     windows = _Windows(tokenizer, size, window)
     found = tuple(tuple(level.shape[2:]) for level in indices)
     if found != windows.grids[: len(indices)]:
@@ -174,7 +175,7 @@ class _Windows:
         zs = []
         for bottleneck, whole, positions in zip(self.tokenizer.bottlenecks, kept, self._positions, strict=False):
             part = tile.cut(whole, positions).to(self.tokenizer.device)
-            zs.append(bottleneck.lookup(part) if isinstance(bottleneck, Quantizer) else part)
+            zs.append(bottleneck.lookup(part.long()) if isinstance(bottleneck, Quantizer) else part)
         return zs
 
     def _context(self, kept: Sequence[Tensor], tile: Tile) -> Tensor | None:

@@ -19,12 +19,14 @@ from vqkit.signal import Indices, Layout, Side
 
 MOST_ITEMS = 64
 _MOST_LOGITS = 1 << 22
-_MOST_TOKENS = 1 << 23
+_MOST_TOKENS = 1 << 25
+_INTEGERS = torch.uint8, torch.int16, torch.int32, torch.int64
 
 
 class Samples(NamedTuple):
-    """Some of a file's samples: the indices [B, Q kept, *grid], what is known beside them, and which of their windows
-    could be read [B, windows]. Where a sample has lost some, the likeliest symbols stand there, where all, zeros."""
+    """Some of a file's samples: the indices [B, Q kept, *grid], of an integer type no wider than they need, what is
+    known beside them, and which of their windows could be read [B, windows]. Where a sample has lost some, the
+    likeliest symbols stand there, where all, zeros."""
 
     indices: Indices
     side: Side
@@ -108,7 +110,14 @@ def _decoded(
             except ValueError as error:
                 read = False
                 on_damage(Damage(number, f"chunk {number} of {header.chunks} is lost: {error}"))
-        yield *indices, torch.full((len(coded[0]),), read)
+        yield *_narrow(indices, windows.layout), torch.full((len(coded[0]),), read)
+
+
+def _narrow(indices: Indices, layout: Layout) -> Indices:
+    """In the narrowest integers: a large photograph has some 30 million of them."""
+    most = [max(sizes) - 1 for sizes in layout.codebook_sizes]
+    types = [next(t for t in _INTEGERS if torch.iinfo(t).max >= largest) for largest in most]
+    return tuple(level.to(t) for level, t in zip(indices, types, strict=False))
 
 
 def _told(windows: Windows, header: Header, items: Tensor) -> tuple[Coded, Side]:
