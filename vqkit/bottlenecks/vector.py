@@ -116,6 +116,12 @@ class EMAVectorQuantizer(_NearestCode):
         super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=False)
         self.register_buffer("sums", torch.zeros(codebook_size, dim))
 
+    def assignment(self, z_e: Tensor) -> Tensor:
+        """The codes follow z_e, so moving all of it changes no choice in the end: its gradient has a mean of 0 over
+        positions. Else a rate that pulls z_e towards cheap codes would pull these along, for ever."""
+        mean = z_e.mean((0, *range(2, z_e.ndim)), keepdim=True)
+        return super().assignment(z_e - (mean - mean.detach()))
+
     def loss(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
         return quantization_loss(z_e, z_q, mask, self.commitment_weight, codebook_weight=0.0)
 
