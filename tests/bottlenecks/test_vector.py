@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqkit.bottlenecks import EMAVectorQuantizer, NotFinite, VectorQuantizer, codebook, k_means
+from vqkit.bottlenecks import EMAVectorQuantizer, NotFinite, ResidualQuantizer, VectorQuantizer, codebook, k_means
 from vqkit.bottlenecks.codebook import Codebook
 
 Either = VectorQuantizer | EMAVectorQuantizer
@@ -74,6 +74,20 @@ def test_the_moving_average_has_no_codebook_loss_and_no_parameter() -> None:
     quantizer = with_codes(EMAVectorQuantizer(2, 3, commitment_weight=0.0), CODES)
     assert quantizer(Z_E).loss.item() == 0
     assert not list(quantizer.parameters())
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_rate_does_not_pull_codes_along_that_follow_z_e(residual: bool) -> None:
+    """What moves all of z_e moves its codes after it and changes no choice, and is no part of the gradient."""
+    plain = EMAVectorQuantizer(3, 5)
+    quantizer = ResidualQuantizer(plain, 2) if residual else plain
+    z_e = torch.randn(4, 3, 6, requires_grad=True)
+    log_q = quantizer.assignment(z_e)
+    distances = (z_e.detach()[:, None] - plain.codebook.vectors[None, :, :, None]).square().sum(2)
+    torch.testing.assert_close(log_q[:, 0].detach(), (-distances).log_softmax(1))
+    (gradient,) = torch.autograd.grad((log_q.exp() * torch.rand(log_q.shape)).sum(), z_e)
+    assert gradient.abs().max() > 0.01
+    torch.testing.assert_close(gradient.mean((0, 2)), torch.zeros(3), atol=1e-6, rtol=0)
 
 
 def test_the_weight_does_not_depend_on_the_batch_size() -> None:
