@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 import pytest
-from compression import COLOURS, PHOTOGRAPHS, SMALL, TABLES, ahead, curves, small
-from drawing import HERE
+from compression import COLOURS, PHOTOGRAPHS, RUNS, SMALL, TABLES, ahead, curves, small
+from drawing import BENCHMARKS, HERE, stored
 
 PAGE = (HERE / "compression.md").read_text()
 
 
 def test_the_tables_are_what_is_stored() -> None:
     assert all(table() in PAGE for table in TABLES)
+
+
+def test_files_are_what_the_priors_promise_and_exact() -> None:
+    runs = stored(BENCHMARKS / "codec.json")["runs"]
+    assert set(runs) == set(RUNS)
+    for run in runs.values():
+        assert all(rate["coded_bits"] <= rate["bound_bits"] for rate in run["rates"].values())
+        assert len(run["exactness"]) == 3 * 4 * 4 and not any(run["exactness"].values())
+    assert [run["pictures"] for run in runs.values()] == [1000, 99, 1000, 1000]
+
+
+def test_no_damaged_file_is_decoded_to_something_else_without_a_word() -> None:
+    found = stored(BENCHMARKS / "codec.json")["mutations"]
+    longest, grown = found.pop("longest_seconds"), found.pop("grown_mib")
+    assert sum(found.values()) == 100_000 and not any("wrong" in outcome for outcome in found)
+    assert longest == pytest.approx(0.5, abs=0.05) and grown == pytest.approx(27, abs=0.5)
+
+
+def test_the_share_of_entropy_coding() -> None:
+    runs = stored(BENCHMARKS / "codec.json")["runs"]
+
+    def shares(names: list[str], priors: list[str], way: str) -> list[int]:
+        rates = [runs[name]["rates"][prior] for name in names for prior in priors]
+        parts = [[rate[f"{part}_{way}_seconds"] for part in ("coder", "prior", "tokenizer")] for rate in rates]
+        return sorted(round(100 * coder / (coder + prior + tokenizer)) for coder, prior, tokenizer in parts)
+
+    transform, vectors, fixed = ["cifar10-transform", "photographs"], [*RUNS][1::2], ["uniform", "unigram"]
+    every = [*fixed, "learned"]
+    assert max(shares(vectors, every, "encode") + shares(vectors, every, "decode")) == 6
+    assert shares(transform, ["learned"], "decode") == [3, 8]
+    assert shares(transform, ["learned"], "encode") == [4, 12]
+    assert shares(transform, fixed, "decode")[0::3] == [16, 18]
+    assert shares(transform, fixed, "encode")[0::3] == [29, 36]
 
 
 @pytest.mark.parametrize(("comparison", "jpeg", "avif"), [("photographs", 1.7, 0.4), ("others", 1.5, -0.2)])
