@@ -179,12 +179,12 @@ def test_a_weight_lowers_what_tokens_cost(kind: Any, tmp_path: Path) -> None:
         max_steps=200, batch_size=32, learning_rate=3e-3, weight_average=0.9, precision="float32", device="cpu"
     )
     found = {}
-    for weight in (0.0, 1.0):
+    for weight in (0.0, 3.0):
         model = tokenizer()
         joint = JointObjective(model, kind(model.layout()), weight, 1.0)
         fit("joint", joint, settings, tmp_path / str(weight), data(), data(), bar=False)
         found[weight] = joint.validate([BATCH])
-    assert found[1.0]["nats_per_token"] < found[0.0]["nats_per_token"] - 0.5
+    assert found[3.0]["nats_per_token"] < found[0.0]["nats_per_token"] - 0.2
     assert set(found[0.0]) == {"mse", "nats_per_token"}
 
 

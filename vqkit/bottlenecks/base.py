@@ -196,6 +196,11 @@ class Quantizer(Bottleneck, ABC):
     def assignment(self, z_e: Tensor) -> Tensor:
         """z_e [B, D, *grid] -> [B, Q, K, *grid] log-probabilities of each code, for soft and joint training."""
 
+    def followed(self, z_e: Tensor, indices: Tensor) -> Tensor:
+        """z [B, D, *grid] of the indices that z_e has. It has a gradient for z_e where codes are no parameters and
+        follow what they win; else none."""
+        return self.z_of(indices).detach()
+
 
 def _is_queued(tensor: Tensor) -> bool:
     """Whether it may still have to be computed, by a device that has a queue."""

@@ -87,7 +87,7 @@ class _Residual(CompositeQuantizer):
         log_p, residual = [], z_e.float()
         for stage in self.parts:
             log_p.append(stage.assignment(residual))
-            residual = residual - stage.z_of(log_p[-1].argmax(2)).detach()
+            residual = residual - stage.followed(residual, log_p[-1].argmax(2))
         return join_assignments(log_p)
 
     def _residuals(self, vectors: Tensor) -> Iterator[Tensor]:

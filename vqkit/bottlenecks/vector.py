@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from vqkit.bottlenecks.arguments import positive, weight
-from vqkit.bottlenecks.base import Latent, positions, quantization_loss, to_grid, to_vectors
+from vqkit.bottlenecks.base import (
+    Latent,
+    positions,
+    quantization_loss,
+    squared_distance_logits,
+    to_grid,
+    to_vectors,
+)
 from vqkit.bottlenecks.codebook_quantizer import CodebookQuantizer
 from vqkit.bottlenecks.estimators import Estimator, StraightThrough, estimator_for
 
@@ -117,10 +124,21 @@ class EMAVectorQuantizer(_NearestCode):
         self.register_buffer("sums", torch.zeros(codebook_size, dim))
 
     def assignment(self, z_e: Tensor) -> Tensor:
-        """The codes follow z_e, so moving all of it changes no choice in the end: its gradient has a mean of 0 over
-        positions. Else a rate that pulls z_e towards cheap codes would pull these along, for ever."""
-        mean = z_e.mean((0, *range(2, z_e.ndim)), keepdim=True)
-        return super().assignment(z_e - (mean - mean.detach()))
+        """Each code moves as z_e makes it move. Taken as fixed, a cheap code would flee from what it costs less than,
+        which would follow: a rate would drive z_e through space for ever."""
+        vectors = to_vectors(z_e.float())
+        with torch.autocast(z_e.device.type, enabled=False):
+            codes = self._following(vectors, self.codebook.nearest(vectors))
+            return to_grid(squared_distance_logits(vectors, codes).log_softmax(1), z_e).unsqueeze(1)
+
+    def followed(self, z_e: Tensor, indices: Tensor) -> Tensor:
+        return to_grid(self._following(to_vectors(z_e), indices.flatten())[indices.flatten()], z_e)
+
+    def _following(self, vectors: Tensor, indices: Tensor) -> Tensor:
+        """The codes [K, D] with the gradient of the means of what they win here [N, D], by their indices [N]."""
+        wins = torch.bincount(indices, minlength=self.codebook_size).clamp_min(1)
+        means = torch.zeros_like(self.codebook.vectors).index_add(0, indices, vectors) / wins[:, None]
+        return self.codebook.vectors + (means - means.detach())
 
     def loss(self, z_e: Tensor, z_q: Tensor, mask: Tensor | None) -> Tensor:
         return quantization_loss(z_e, z_q, mask, self.commitment_weight, codebook_weight=0.0)
