@@ -175,6 +175,13 @@ def test_mistakes_are_told_in_a_sentence_and_write_nothing(
     assert "name a folder as out" in refusal(capsys, *compress, own, wide, "--out", tmp_path / "none.vqz")
     assert "leave bare out" in refusal(capsys, *compress, wide, "--bare", *out)
     assert "quality is 2" in refusal(capsys, *compress, own, "--quality", 2, *out)
+    (tmp_path / "zero.png").write_bytes(own.read_bytes()[:40])  # the last of those that are named
+    assert "zero.png cannot be read" in refusal(capsys, *compress, own, wide, tmp_path / "zero.png", *out)
+    assert "wide.png is [" in refusal(capsys, *compress, own, wide, "--bare", *out)
+    assert "own.vqz would be replaced" in refusal(capsys, *compress, own, "--out", z)
+    assert "own.vqz would be replaced" in refusal(capsys, *compress, own, "--out", tmp_path)
+    assert "name it without .vqz" in refusal(capsys, *compress, own, "--bare", "--out", tmp_path / "none.vqz")
+    assert "name it without .png" in refusal(capsys, *decompress, z, "--out", tmp_path / "none.png")
     assert "make it learned or unigram" in refusal(capsys, *compress, own, "--prior", "none", *out)
     assert "there is no label 12" in refusal(capsys, *compress, own, "--label", 12, *out)
     assert "no .vqz file" in refusal(capsys, *decompress, own, *out)
@@ -182,7 +189,7 @@ def test_mistakes_are_told_in_a_sentence_and_write_nothing(
     (tmp_path / "own.bare").write_bytes(bytes(9))
     assert "it has 9 bytes" in refusal(capsys, *decompress, tmp_path / "own.bare", "--bare", *out)
     z.with_name("newer.vqz").write_bytes(z.read_bytes()[:4] + b"\2")
-    assert "of version 2" in refusal(capsys, *decompress, z, z.with_name("newer.vqz"), *out)
+    assert "of version 2" in refusal(capsys, *decompress, z.with_name("newer.vqz"), *out)
     assert "own.png would be replaced" in refusal(capsys, *decompress, z, "--out", pictures)
     with z.open("rb") as file:
         header, _ = codec.read(file)
@@ -200,6 +207,25 @@ def test_mistakes_are_told_in_a_sentence_and_write_nothing(
     (other / "tokenizer" / "config.json").write_text((other / "tokenizer" / "config.json").read_text() + " ")
     assert "name the run that it was made with" in refusal(capsys, "decompress", other, z, *out)
     assert not (tmp_path / "none").exists() and not (tmp_path / "none.vqz").exists()
+
+
+def test_a_file_that_cannot_be_read_costs_the_others_nothing(run: Run, pictures: Path, tmp_path: Path) -> None:
+    good, bad = tmp_path / "in" / "good.vqz", tmp_path / "in" / "bad.vqz"
+    compress_files(run, [pictures / "own.png"], good)  # makes its folder
+    bad.write_bytes(good.read_bytes()[:20])
+    done = decompress_files(run, [tmp_path / "in"], tmp_path / "back")
+    assert done.paths == [tmp_path / "back" / "good.png"]
+    (sentence,) = done.damages
+    assert sentence.startswith(f"{bad}: the header of this .vqz file is damaged")
+
+
+def test_pictures_of_two_files_are_not_made_one(run: Run, pictures: Path, tmp_path: Path) -> None:
+    compress_files(run, [pictures / "own.png"], tmp_path / "in" / "a-0.vqz")
+    shutil.copy(pictures / "own.png", pictures / "again.png")
+    compress_files(run, [pictures / "own.png", pictures / "again.png"], tmp_path / "in" / "a.vqz")
+    with pytest.raises(ValueError, match="decompress them to two folders"):
+        decompress_files(run, [tmp_path / "in"], tmp_path / "back")
+    assert not (tmp_path / "back").exists()
 
 
 def test_bare_payloads_come_back(run: Run, pictures: Path, tmp_path: Path) -> None:

@@ -123,11 +123,14 @@ def compress(
 
     Args:
         run: folder of a trained run.
-        files: what to compress; of a folder, all pictures in it, at their own size; a tokenizer that knows a single
-            size, such as PCA, has them fitted to it.
-        out: X.vqz for one file of all, which are then of one size; else a folder, for one NAME.vqz a file.
-        quality: from 1, the coarsest, as far as the run's tokenizer can leave out levels or codebooks; by default all.
-        bare: only what is coded, one NAME.bare a file: no header, and no checks. Of pictures of the run's own size.
+        files: pictures, or folders of them. They keep their sizes, but for a tokenizer that knows a single size, such
+            as PCA, to which they are fitted.
+        out: a name that ends in .vqz: all pictures go into that file, and must have one size. Any other name: a folder,
+            with one NAME.vqz a picture. No file is replaced.
+        quality: from 1, the smallest and coarsest, to as many as the run's tokenizer has, the default; one whose
+            codebooks are of no use without each other has a single one.
+        bare: the payload alone, as NAME.bare, of pictures of the run's own size. To read it you must name the same run,
+            quality, prior and label; with others it is another picture, without a warning.
         prior: what the tokens are coded by: what the run has learned, how often each is used (fast), or nothing (fast).
         label: class of all the files, by name or number; a prior that knows classes codes them better with it.
         lossless: the pictures themselves too, pixel by pixel given their tokens; only of a run whose decoder predicts
@@ -157,11 +160,11 @@ def decompress(
         run: folder of the run that compressed them.
         files: what to decompress; of a folder, all .vqz (or .bare) in it.
         out: folder for the pictures, each under its file's name, with a number where a file holds several.
-        quality: as it was compressed; only with --bare, as any other file says so itself.
+        quality: only with --bare: what compress was given. Any other file says so itself.
         bare: files that were compressed with --bare.
-        prior: as quality, by default learned.
-        label: as quality.
-        lossless: as quality.
+        prior: only with --bare, by default learned.
+        label: only with --bare.
+        lossless: only with --bare.
     """
     from vqkit.run import Run, decompress_bare, decompress_files
 
@@ -222,8 +225,8 @@ def compare(
         data: pictures, a SOURCE of any kind; its test or validation split where it has one, else all of it. By default
             what is held out of the data that the runs were trained on.
         size: fit pictures to so many pixels a side; by default pictures of --data keep their sizes.
-        samples: how many pictures, at most.
-        sheet: how many pictures share a file, for small ones: 100 share a header among 100.
+        samples: how many pictures, at most, evenly spread over all that there are.
+        sheet: how many pictures share a file and its header, for small ones.
         codecs: some of jpeg,webp,avif,jpeg-xl; by default those that are installed.
         bare: of runs, payloads without headers, as of vqkit compress --bare.
     """

@@ -48,7 +48,12 @@ def compare_runs(
     Raises ValueError where runs do not agree on what they are to be compared on, a picture cannot be read, and where a
     run cannot code it.
     """
+    for name, value in (("samples", samples), ("sheet", sheet)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; give 1 picture or more")
     named, out = named_runs(runs), Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; name a folder, for figures and numbers")
     anchors = classical(codecs)  # before the work
     coders = [RunCodec(name, run, bare) for name, run in named]
     groups, text = _pictures([run for _, run in named], data, size, samples)

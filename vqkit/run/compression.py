@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,12 +14,12 @@ from torch import Tensor
 
 from vqkit import checkpoint, codec
 from vqkit.autoencoders import LosslessPrior
-from vqkit.codec import Codec
+from vqkit.codec import Codec, Header
 from vqkit.data import named_files, told_apart
 from vqkit.priors import Prior, UniformPrior
 from vqkit.progress import Progress
 from vqkit.run.coder import UNKNOWN, Coder, everything, qualities
-from vqkit.run.files import label_of, read_file, refuse_loss
+from vqkit.run.files import label_of, read_file, refuse_loss, refuse_taken
 from vqkit.run.run import Run
 
 Known = Literal["uniform", "learned", "unigram"]
@@ -53,7 +54,8 @@ def compress_files(
     bar: bool | None = None,
 ) -> Compressed:
     """Files, and all of a folder, to the file `out`, which ends in .vqz, as samples of one size; or, where `out` does
-    not, each to a file of its own in that folder. Every file is written whole or not at all.
+    not, each to a file of its own in that folder. Every file is read before the first is written, and a file is written
+    whole or not at all.
 
     Args:
         quality: from 1, the coarsest of the run's `qualities`, to the last, which leaves nothing out: the default.
@@ -62,40 +64,44 @@ def compress_files(
         label: the class of all files, where prior or decoder know classes.
         lossless: the samples themselves behind their tokens, by an autoregressive decoder.
 
-    Raises ValueError where `read_file` refuses a file, where the run lacks the prior, and where a label is missing or
-    unknown.
+    Raises ValueError where `read_file` refuses a file, where the run lacks the prior, where a label is missing or
+    unknown, and where a file would be replaced.
     """
     sources, out = named_files(files, run.recipe.modality.suffixes), Path(out)
     coder, number = make_coder(run, prior, quality, lossless), label_of(run, label)
-    if lossless:
-        for source in sources:
-            refuse_loss(run, source)
-    if out.suffix == SUFFIX and not bare:
+    one = out.suffix.lower() == SUFFIX
+    if bare and one:
+        raise ValueError(f"{out} would be a folder, as a bare payload is one file a picture; name it without {SUFFIX}")
+    if one:
         jobs = {out: sources}
     else:
         names = told_apart([source.with_suffix(BARE if bare else SUFFIX) for source in sources])
         jobs = {out / name: [source] for name, source in zip(names, sources, strict=True)}
-    written = pixels = 0
+    for path in jobs:
+        refuse_taken(path)
+    sizes = {source: _size(run, source, lossless) for source in sources}
+    headers = {} if bare else {path: _header(run, coder, group, sizes, number) for path, group in jobs.items()}
+    if bare and (other := next((source for source in sources if sizes[source] != run.tokenizer.signal.grid), None)):
+        raise ValueError(
+            f"{other} is {list(sizes[other])} and a bare payload of {list(run.tokenizer.signal.grid)}, as the run was "
+            "trained on; leave bare out, or resize it"
+        )
+    written = 0
     with Progress("compression", len(sources), "file", bar) as progress:
         for path, group in jobs.items():
-            size = tuple(read_file(run, group[0]).shape[1:])
             parts: Iterable[bytes]
             if bare:
                 parts = [coder.encode_bare(read_file(run, group[0]), number)]
                 progress.advance()
             else:
-                header = coder.header(
-                    run.modality_name, size, len(group), None if number is None else [number] * len(group)
-                )
-                batches = _batches(run, group, size, max(1, header.items_per_chunk // header.windows), progress)
+                header = headers[path]
+                batches = _batches(run, group, max(1, header.items_per_chunk // header.windows), progress)
                 parts = codec.blocks(header, coder.encode(header, batches))
-            if path != out:
-                path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with codec.whole(path) as file:
                 file.writelines(parts)
             written += path.stat().st_size
-            pixels += len(group) * torch.Size(size).numel()
-    return Compressed(list(jobs), written, pixels)
+    return Compressed(list(jobs), written, sum(math.prod(size) for size in sizes.values()))
 
 
 def make_coder(run: Run, prior: Known = "learned", quality: int | None = None, lossless: bool = False) -> Coder:
@@ -104,9 +110,9 @@ def make_coder(run: Run, prior: Known = "learned", quality: int | None = None, l
     if lossless and quality is not None:
         raise ValueError(f"lossless leaves nothing out, and quality is {quality}; give one of the two")
     if not (quality is None or 1 <= quality <= len(possible)):
-        raise ValueError(
-            f"quality is {quality}; give a number from 1, the coarsest, to {len(possible)}, this run's best"
-        )
+        most = len(possible)
+        fix = f"give a number from 1, the coarsest, to {most}, its best" if most > 1 else "leave it out"
+        raise ValueError(f"quality is {quality} and this run has {most}; {fix}")
     known = _prior(run, prior)
     if lossless:
         known, kept = LosslessPrior(run.tokenizer, known), everything(run.tokenizer)
@@ -134,18 +140,32 @@ def _prior(run: Run, known: Known) -> Prior:
     return run.prior if known == "learned" else run.unigram
 
 
-def _batches(
-    run: Run, files: Sequence[Path], size: tuple[int, ...], together: int, progress: Progress
-) -> Iterator[Tensor]:
+def _size(run: Run, source: Path, lossless: bool) -> tuple[int, ...]:
+    """Of a file's sample. Raises ValueError where it cannot be read, or would lose what is not to be lost."""
+    if lossless:
+        refuse_loss(run, source)
+    return tuple(read_file(run, source).shape[1:])
+
+
+def _header(
+    run: Run, coder: Coder, group: Sequence[Path], sizes: dict[Path, tuple[int, ...]], label: int | None
+) -> Header:
+    """That of a file of these samples. Raises ValueError where their sizes differ, or are too large."""
+    size = sizes[group[0]]
+    if other := next((source for source in group if sizes[source] != size), None):
+        raise ValueError(
+            f"{other} is {list(sizes[other])} and {group[0]} is {list(size)}; a file holds samples of one size, so "
+            "name a folder as out, which gets one file each"
+        )
+    try:
+        return coder.header(run.modality_name, size, len(group), None if label is None else [label] * len(group))
+    except ValueError as error:
+        raise ValueError(f"{group[0]}: {error}") from None
+
+
+def _batches(run: Run, files: Sequence[Path], together: int, progress: Progress) -> Iterator[Tensor]:
     """The files' samples x [B, C, *size], so many at a time."""
     for start in range(0, len(files), together):
-        xs = []
-        for file in files[start : start + together]:
-            xs.append(read_file(run, file))
-            if (found := tuple(xs[-1].shape[1:])) != size:
-                raise ValueError(
-                    f"{file} is {list(found)} and {files[0]} is {list(size)}; a file holds samples of one size, so "
-                    "name a folder as out, which gets one file each"
-                )
+        xs = [read_file(run, file) for file in files[start : start + together]]
         yield torch.stack(xs)
         progress.advance(len(xs))

@@ -17,7 +17,7 @@ from vqkit.data import named_files, told_apart
 from vqkit.progress import Progress
 from vqkit.run.coder import Coder, everything, qualities
 from vqkit.run.compression import BARE, PRIORS, SUFFIX, Known, make_coder, prior_fingerprint
-from vqkit.run.files import label_of
+from vqkit.run.files import label_of, refuse_taken
 from vqkit.run.run import Run
 
 _SAID = 3  # of the damages of a file, how many are told one by one
@@ -34,39 +34,44 @@ def decompress_files(
     run: Run, files: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], bar: bool | None = None
 ) -> Decompressed:
     """The .vqz files of `compress_files`, and all of a folder, into the folder `out`: NAME.png or, of several samples,
-    NAME-0.png and so on. Names that clash are told apart by their folders.
+    NAME-0.png and so on, in the order in which they were compressed. Names that clash are told apart by their folders.
 
     What is lost of a file costs the windows of its chunk: the likeliest symbols stand there, and a sample that has lost
-    all its windows is not written.
+    all its windows is not written. Nothing is written of a file whose header cannot be read, or of another model.
 
-    Raises ValueError, before anything is written, where a file is no .vqz file, or of another model, and where a file
-    would be replaced.
+    Raises ValueError, before anything is written, where none of the files can be decoded, and where a file would be
+    replaced.
     """
     sources, make = named_files(files, {SUFFIX, BARE}), cache(partial(_coder, run))
     for source in sources:
         if source.suffix == BARE:
             raise ValueError(f"{source} is a bare payload, which says nothing of itself; add --bare to decompress it")
-    opened: list[tuple[Header, Coder]] = []
-    for source in sources:
-        with _named(source), source.open("rb") as file:
-            header = codec.read(file)[0]
-            opened.append((header, _checked(run, header, make)))
-    pictures = _pictures(sources, Path(out))
-    for picture, (header, _) in zip(pictures, opened, strict=True):
-        _refuse_taken(_numbered(picture, 0, header.samples))
-    written: list[Path] = []
+    opened: dict[Path, tuple[Header, Coder]] = {}
     damages: list[str] = []
-    with Progress("decompression", sum(header.samples for header, _ in opened), "sample", bar) as progress:
-        for source, picture, (header, coder) in zip(sources, pictures, opened, strict=True):
-            lost: list[str] = []
+    for source in sources:
+        try:
+            with _named(source), source.open("rb") as file:
+                header = codec.read(file)[0]
+                opened[source] = header, _checked(run, header, make)
+        except ValueError as error:
+            damages.append(str(error))
+    if not opened:
+        raise ValueError(damages[0])
+    pictures = dict(zip(sources, _pictures(sources, Path(out)), strict=True))
+    paths = {source: _numbered(pictures[source], header.samples) for source, (header, _) in opened.items()}
+    _refuse_clashes(paths)
+    written: list[Path] = []
+    with Progress("decompression", sum(map(len, paths.values())), "sample", bar) as progress:
+        for source, (header, coder) in opened.items():
+            found = _Found()
             before = len(written)
-            for number, x in enumerate(_samples(source, coder, lost)):
+            for path, x in zip(paths[source], _samples(source, coder, found), strict=False):
                 if x is not None:
-                    written.append(_numbered(picture, number, header.samples))
-                    _save(run, x, written[-1])
+                    written.append(path)
+                    _save(run, x, path)
                 progress.advance()
-            if lost:
-                damages.append(_sentence(source, lost, len(written) - before, header.samples))
+            if found.damages:
+                damages.append(_sentence(source, found, len(written) - before, header.samples))
     return Decompressed(written, damages)
 
 
@@ -89,7 +94,7 @@ def decompress_bare(
     coder, number = make_coder(run, prior, quality, lossless), label_of(run, label)
     pictures = _pictures(sources, Path(out))
     for picture in pictures:
-        _refuse_taken(picture)
+        refuse_taken(picture)
     with Progress("decompression", len(sources), "sample", bar) as progress:
         for source, picture in zip(sources, pictures, strict=True):
             with _named(source), source.open("rb") as file:
@@ -136,17 +141,26 @@ def _coder(run: Run, kept: tuple[int, ...], fingerprint: str) -> Coder:
     )
 
 
-def _samples(source: Path, coder: Coder, lost: list[str]) -> Iterator[Tensor | None]:
-    """x_hat [C, *grid] native of each sample, None where nothing is left of it; `lost` takes what is said of damage."""
+class _Found:
+    """What became of a file: what is said of each damage, and whether a sample that is left has lost a part."""
+
+    def __init__(self) -> None:
+        self.damages: list[str] = []
+        self.filled = False
+
+
+def _samples(source: Path, coder: Coder, found: _Found) -> Iterator[Tensor | None]:
+    """x_hat [C, *grid] native of each sample, None where nothing is left of it."""
 
     def note(damage: Damage) -> None:
-        lost.append(damage.reason if len(lost) < _SAID else "")
+        found.damages.append(damage.reason if len(found.damages) < _SAID else "")
 
     with source.open("rb") as file:
         header, chunks = codec.read(file)
         windows = coder.windows(header.grid)
         for indices, side, read in codec.decode_samples(coder.codec, windows, header, chunks, note):
             left = read.any(1)
+            found.filled |= bool((left & ~read.all(1)).any())
             x_hat: Iterator[Tensor] = iter(())
             if bool(left.any()):
                 told = {name: fact[left] for name, fact in side.items()}
@@ -154,31 +168,41 @@ def _samples(source: Path, coder: Coder, lost: list[str]) -> Iterator[Tensor | N
             yield from (next(x_hat) if is_left else None for is_left in left.tolist())
 
 
-def _sentence(source: Path, lost: list[str], written: int, samples: int) -> str:
+def _sentence(source: Path, found: _Found, written: int, samples: int) -> str:
+    lost = found.damages
     more = [f"{len(lost) - _SAID} more"] if len(lost) > _SAID else []
+    filled = ", with what is likeliest in the place of what they lost" if found.filled else ""
     return (
-        f"{source} is damaged: {'; '.join([*lost[:_SAID], *more])}; {written} of its {samples} samples are written, "
-        "what is likeliest in the place of what they lost, so restore it from a copy"
+        f"{source} is damaged: {'; '.join([*lost[:_SAID], *more])}; {written} of its {samples} samples are "
+        f"written{filled}; restore it from a copy"
     )
 
 
 def _pictures(sources: Sequence[Path], out: Path) -> list[Path]:
-    """The pictures that these files are named for. Raises ValueError where two are one."""
+    """The pictures that these files are named for. Raises ValueError where two are one, and where `out` is named like
+    one of them."""
+    if out.suffix.lower() == ".png":
+        raise ValueError(f"{out} would be a folder of pictures; name it without .png")
     return [out / name for name in told_apart([source.with_suffix(".png") for source in sources])]
 
 
-def _numbered(picture: Path, number: int, samples: int) -> Path:
-    """That of one of a file's samples."""
-    return picture if samples == 1 else picture.with_stem(f"{picture.stem}-{number:0{len(str(samples - 1))}}")
+def _numbered(picture: Path, samples: int) -> list[Path]:
+    """Those of a file's samples."""
+    width = len(str(samples - 1))
+    return [picture] if samples == 1 else [picture.with_stem(f"{picture.stem}-{n:0{width}}") for n in range(samples)]
 
 
-def _refuse_taken(path: Path) -> None:
-    if path.exists():
-        raise ValueError(f"{path} would be replaced; name another folder")
+def _refuse_clashes(paths: dict[Path, list[Path]]) -> None:
+    """Raises ValueError where a picture would be replaced, or two be one."""
+    owners: dict[Path, Path] = {}
+    for source, pictures in paths.items():
+        for picture in pictures:
+            refuse_taken(picture)
+            if (other := owners.setdefault(picture, source)) != source:
+                raise ValueError(f"{other} and {source} would both make {picture}; decompress them to two folders")
 
 
 def _save(run: Run, x: Tensor, path: Path) -> None:
-    _refuse_taken(path)  # here too, for a number of one file may be the name of another
     path.parent.mkdir(parents=True, exist_ok=True)
     run.recipe.modality.save(x.cpu(), path)
 

@@ -64,6 +64,12 @@ def read_file(run: Run, file: str | os.PathLike[str]) -> Tensor:
     return x
 
 
+def refuse_taken(path: Path) -> None:
+    """Raises ValueError where something is there already."""
+    if path.exists():
+        raise ValueError(f"{path} would be replaced; name another place")
+
+
 def refuse_loss(run: Run, file: str | os.PathLike[str]) -> None:
     """Raises ValueError where `read_file` refuses a file, or does not give all that it holds."""
     read_file(run, file)
