@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from drawing import BENCHMARKS, HERE, stored
@@ -17,16 +18,25 @@ def test_the_table_is_what_is_stored() -> None:
 
 def test_with_the_rate_in_the_loss_a_tokenizer_lies_above_the_line_between_two_codebooks() -> None:
     rows = stored(BENCHMARKS / "joint_training.json")["rows"]
-    found = {(row["codes"], row["rate_weight"], row["revival"]): row for row in rows if row["temperature"] == 1}
-    alone, fewer, fewest = (found[codes, 0, True] for codes in (256, 64, 16))
-    joint, heavy, revived = found[256, 0.3, False], found[256, 1, False], found[256, 0.3, True]
-    assert [round(row["bits"]) for row in (joint, heavy, fewer)] == [162, 113, 168]
-    assert [round(row["perplexity"]) for row in (joint, heavy)] == [49, 19]
-    assert joint["mse"] == pytest.approx(0.97 * fewer["mse"], rel=0.005)
-    assert alone["bits"] - revived["bits"] == pytest.approx(28, abs=0.5)
-    assert found[256, 0, False]["bits"] == pytest.approx(alone["bits"], rel=0.01)
+
+    def found(
+        codes: int, weight: float, *, revival: bool = False, prior: str = "transformer", heat: float = 1.0
+    ) -> Any:
+        wanted = (codes, weight, revival, prior, heat)
+        names = ("codes", "rate_weight", "revival", "prior", "temperature")
+        return next(row for row in rows if tuple(row[name] for name in names) == wanted)
+
+    alone, fewer, fewest = (found(codes, 0, revival=True) for codes in (256, 64, 16))
     line = [Point(row["bits"], row["psnr"]) for row in (fewest, fewer, alone)]
-    assert joint["psnr"] == pytest.approx(psnr_at(197, line), abs=0.005)
+    joint, heavy = found(256, 0.3), found(256, 1)
+    others = found(256, 0.3, prior="unigram"), found(256, 0.3, heat=0.25)
+    for row, bits, without in zip((joint, heavy, *others), (180, 147, 223, 188), (205, 158, 236, 221), strict=True):
+        assert round(row["bits"]) == bits
+        assert row["psnr"] == pytest.approx(psnr_at(without, line), abs=0.005)
+    assert [round(row["perplexity"]) for row in (joint, heavy)] == [130, 101]
+    saved = [alone["bits"] - row["bits"] for row in (found(256, 0.3, revival=True), joint)]
+    assert [round(bits) for bits in saved] == [37, 57]
+    assert found(256, 0)["bits"] == pytest.approx(alone["bits"], rel=0.01)
 
 
 def test_under_a_learned_prior_the_vq_vae_lies_above_pca_at_its_own_bits() -> None:
