@@ -1,10 +1,11 @@
 """Rate-distortion curves of JPEG, WebP, AVIF, JPEG XL and runs, from bytes: photographs, CIFAR-10 alone and in sheets.
 
     python benchmarks/rate_distortion.py --photographs FOLDER --others FOLDER --cifar10 FOLDER_WITH_CIFAR10_PARQUET
-        [--photograph-runs RUN ...] [--cifar10-runs RUN ...]
+        [--photograph-runs RUN ...] [--cifar10-runs RUN ...] [--sheet-runs RUN ...]
 
 Four comparisons: 100 photographs of their own sizes; others, of another source than the runs were trained on; 1,000
-test pictures of CIFAR-10, one a file, of runs the payload alone; and the same, 100 a file. A run may be
+test pictures of CIFAR-10, one a file, of runs the payload alone; and the same, 100 a file, of which a run that walks
+symbol by symbol codes all at a time and is much faster there: `--sheet-runs` take part in that alone. A run may be
 NAME=RUN,RUN,..., one curve of several, such as PCA at several steps; it must not have seen the photographs. JPEG XL
 takes part where pillow-jxl-plugin is installed. About an hour on a core without runs; writes points, figures and all
 numbers to benchmarks/results/rate_distortion/, a folder a comparison.
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--cifar10", help="the data set; its test split is coded")
     parser.add_argument("--photograph-runs", nargs="*", default=[])
     parser.add_argument("--cifar10-runs", nargs="*", default=[])
+    parser.add_argument("--sheet-runs", nargs="*", default=[])
     parser.add_argument("--samples", type=int, help="for a trial, of each data set")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rate_distortion")
     chosen = parser.parse_args()
@@ -43,6 +45,7 @@ def main() -> None:
         out = chosen.out / "cifar10"
         show(compare_runs(runs, out, chosen.cifar10, samples=pictures, bare=bool(runs)), out)
         out = chosen.out / "cifar10-sheets"
+        runs = [*runs, *chosen.sheet_runs]
         show(compare_runs(runs, out, chosen.cifar10, samples=pictures, sheet=SHEET), out)
 
 

@@ -132,9 +132,9 @@ def compress(
         bare: the payload alone, as NAME.bare, of pictures of the run's own size. To read it you must name the same run,
             quality, prior and label; with others it is another picture, without a warning.
         prior: what the tokens are coded by: what the run has learned, how often each is used (fast), or nothing (fast).
-        label: class of all the files, by name or number; a prior that knows classes codes them better with it.
-        lossless: the pictures themselves too, pixel by pixel given their tokens; only of a run whose decoder predicts
-            them so, as that of the recipe fashion-mnist-pixelcnn.
+        label: class of all the files, by name or number, which a prior that knows classes is told; a byte a picture.
+        lossless: every pixel as it is; only of a run whose decoder predicts pixel by pixel, as that of the recipe
+            fashion-mnist-pixelcnn.
     """
     from vqkit.run import Run, compress_files
 
@@ -232,7 +232,9 @@ def compare(
     """
     from vqkit.run.compare import compare_runs
 
-    compared = compare_runs(runs, out, data, size, samples, sheet, codecs.split(",") if codecs else None, bare)
+    compared = compare_runs(
+        runs, out, data, size, samples, sheet, [name.strip() for name in codecs.split(",")] if codecs else None, bare
+    )
     return Told(compared.facts(), compared.table())
 
 

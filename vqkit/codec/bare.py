@@ -32,8 +32,8 @@ def from_bare(codec: Codec, payload: bytes, coded: Coded, side: Side) -> Indices
     most = raw_length(sizes)
     if len(payload) > most:
         raise ValueError(
-            f"it has {len(payload)} bytes, and {most} are the most that it can have; give the model and the quality "
-            "that it was made with"
+            f"it has {len(payload)} bytes, and {most} are the most that it can have; give the model, quality and "
+            "lossless that it was made with, and a .vqz file as one that is not bare"
         )
     if len(payload) < most:
         return codec.read(payload, FIRST_DITHER, coded, side)[0]

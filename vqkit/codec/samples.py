@@ -81,9 +81,10 @@ def check_header(header: Header, windows: Windows) -> None:
         raise ValueError(f"it has {header.windows} windows a sample, of which the model makes {windows.number}")
     if header.items_per_chunk > (most := items_per_chunk(windows.layout)):
         raise ValueError(f"it has {header.items_per_chunk} windows a chunk, of which the model takes {most} at most")
-    if header.windows * sum(windows.layout.tokens) > _MOST_TOKENS:
+    if (symbols := header.windows * sum(windows.layout.tokens)) > _MOST_TOKENS:
         raise ValueError(
-            f"its samples of {header.grid} are too large; make smaller ones of them, of {_MOST_TOKENS} symbols at most"
+            f"its samples of {header.grid} are too large, {symbols} symbols each of {_MOST_TOKENS} at most; make them "
+            "smaller, or cut them up"
         )
 
 

@@ -66,7 +66,7 @@ def told_apart(paths: Sequence[Path]) -> list[Path]:
     paths = [Path(os.path.abspath(path)) for path in paths]
     for path, times in Counter(paths).items():
         if times > 1:
-            raise ValueError(f"{times} files would be {path.name}; write them into different folders")
+            raise ValueError(f"{times} files of {path.parent} would be {path.name}; rename all of them but one")
     names, depth = [Path(path.name) for path in paths], 1
     while clashing := {name for name, times in Counter(names).items() if times > 1}:
         depth += 1
