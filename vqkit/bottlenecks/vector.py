@@ -123,13 +123,10 @@ class EMAVectorQuantizer(_NearestCode):
         super().__init__(dim, codebook_size, commitment_weight, decay, revival, estimator, learned=False)
         self.register_buffer("sums", torch.zeros(codebook_size, dim))
 
-    def assignment(self, z_e: Tensor) -> Tensor:
+    def logits(self, vectors: Tensor) -> Tensor:
         """Each code moves as z_e makes it move. Taken as fixed, a cheap code would flee from what it costs less than,
         which would follow: a rate would drive z_e through space for ever."""
-        vectors = to_vectors(z_e.float())
-        with torch.autocast(z_e.device.type, enabled=False):
-            codes = self._following(vectors, self.codebook.nearest(vectors))
-            return to_grid(squared_distance_logits(vectors, codes).log_softmax(1), z_e).unsqueeze(1)
+        return squared_distance_logits(vectors, self._following(vectors, self.codebook.nearest(vectors)))
 
     def followed(self, z_e: Tensor, indices: Tensor) -> Tensor:
         return to_grid(self._following(to_vectors(z_e), indices.flatten())[indices.flatten()], z_e)

@@ -86,15 +86,18 @@ class Coder:
             return self.lossless.x(indices)
         return decode_any(self.tokenizer, indices, side, size, rounded=True)
 
+    def check_bare(self, size: tuple[int, ...]) -> None:
+        """Raises ValueError where a bare payload cannot hold a sample of this size."""
+        if size != (grid := self.tokenizer.signal.grid):
+            raise ValueError(
+                f"a bare payload is of {list(grid)}, and this is {list(size)}; leave bare out, or resize it"
+            )
+
     def encode_bare(self, x: Tensor, label: int | None) -> bytes:
         """The payload of x [C, *grid] alone. Raises ValueError where it is of another size than the signal, which both
         ends know."""
-        signal = self.tokenizer.signal
-        if x.shape[1:] != signal.grid:
-            raise ValueError(
-                f"a bare payload is of {list(signal.grid)}, and this is {[*x.shape[1:]]}; leave bare out, or resize it"
-            )
-        coded = self.windows(signal.grid).coded
+        self.check_bare(tuple(x.shape[1:]))
+        coded = self.windows(self.tokenizer.signal.grid).coded
         return codec.to_bare(self.codec, self._indices(x[None]), coded, _side(label))
 
     def decode_bare(self, payload: bytes, label: int | None) -> Tensor:

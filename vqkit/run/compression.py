@@ -19,7 +19,7 @@ from vqkit.data import named_files, told_apart
 from vqkit.priors import Prior, UniformPrior
 from vqkit.progress import Progress
 from vqkit.run.coder import UNKNOWN, Coder, everything, qualities
-from vqkit.run.files import label_of, read_file, refuse_loss, refuse_taken
+from vqkit.run.files import label_of, named, read_file, refuse_loss, refuse_taken
 from vqkit.run.run import Run
 
 Known = Literal["uniform", "learned", "unigram"]
@@ -80,28 +80,23 @@ def compress_files(
     for path in jobs:
         refuse_taken(path)
     sizes = {source: _size(run, source, lossless) for source in sources}
-    headers = {} if bare else {path: _header(run, coder, group, sizes, number) for path, group in jobs.items()}
-    if bare and (other := next((source for source in sources if sizes[source] != run.tokenizer.signal.grid), None)):
-        raise ValueError(
-            f"{other} is {list(sizes[other])} and a bare payload of {list(run.tokenizer.signal.grid)}, as the run was "
-            "trained on; leave bare out, or resize it"
-        )
+    headers = {path: _header(run, coder, group, sizes, number, bare) for path, group in jobs.items()}
     written = 0
     with Progress("compression", len(sources), "file", bar) as progress:
         for path, group in jobs.items():
+            header = headers[path]
             parts: Iterable[bytes]
-            if bare:
+            if header is None:
                 parts = [coder.encode_bare(read_file(run, group[0]), number)]
                 progress.advance()
             else:
-                header = headers[path]
                 batches = _batches(run, group, max(1, header.items_per_chunk // header.windows), progress)
                 parts = codec.blocks(header, coder.encode(header, batches))
             path.parent.mkdir(parents=True, exist_ok=True)
             with codec.whole(path) as file:
                 file.writelines(parts)
             written += path.stat().st_size
-    return Compressed(list(jobs), written, sum(math.prod(size) for size in sizes.values()))
+    return Compressed(list(jobs), written, sum(math.prod(sizes[source]) for source in sources))
 
 
 def make_coder(run: Run, prior: Known = "learned", quality: int | None = None, lossless: bool = False) -> Coder:
@@ -148,19 +143,21 @@ def _size(run: Run, source: Path, lossless: bool) -> tuple[int, ...]:
 
 
 def _header(
-    run: Run, coder: Coder, group: Sequence[Path], sizes: dict[Path, tuple[int, ...]], label: int | None
-) -> Header:
-    """That of a file of these samples. Raises ValueError where their sizes differ, or are too large."""
+    run: Run, coder: Coder, group: Sequence[Path], sizes: dict[Path, tuple[int, ...]], label: int | None, bare: bool
+) -> Header | None:
+    """That of a file of these samples, none where it is `bare`. Raises ValueError where they cannot share a file, or
+    are of a size that it cannot hold."""
     size = sizes[group[0]]
     if other := next((source for source in group if sizes[source] != size), None):
         raise ValueError(
             f"{other} is {list(sizes[other])} and {group[0]} is {list(size)}; a file holds samples of one size, so "
             "name a folder as out, which gets one file each"
         )
-    try:
+    with named(group[0]):
+        if bare:
+            coder.check_bare(size)
+            return None
         return coder.header(run.modality_name, size, len(group), None if label is None else [label] * len(group))
-    except ValueError as error:
-        raise ValueError(f"{group[0]}: {error}") from None
 
 
 def _batches(run: Run, files: Sequence[Path], together: int, progress: Progress) -> Iterator[Tensor]:

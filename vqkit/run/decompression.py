@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from vqkit.data import named_files, told_apart
 from vqkit.progress import Progress
 from vqkit.run.coder import Coder, everything, qualities
 from vqkit.run.compression import BARE, PRIORS, SUFFIX, Known, make_coder, prior_fingerprint
-from vqkit.run.files import label_of, refuse_taken
+from vqkit.run.files import label_of, named, refuse_taken
 from vqkit.run.run import Run
 
 _SAID = 3  # of the damages of a file, how many are told one by one
@@ -50,7 +49,7 @@ def decompress_files(
     damages: list[str] = []
     for source in sources:
         try:
-            with _named(source), source.open("rb") as file:
+            with named(source), source.open("rb") as file:
                 header = codec.read(file)[0]
                 opened[source] = header, _checked(run, header, make)
         except ValueError as error:
@@ -97,7 +96,7 @@ def decompress_bare(
         refuse_taken(picture)
     with Progress("decompression", len(sources), "sample", bar) as progress:
         for source, picture in zip(sources, pictures, strict=True):
-            with _named(source), source.open("rb") as file:
+            with named(source), source.open("rb") as file:
                 x = coder.decode_bare(file.read(MOST_PAYLOAD), number)
             _save(run, x, picture)
             progress.advance()
@@ -205,12 +204,3 @@ def _refuse_clashes(paths: dict[Path, list[Path]]) -> None:
 def _save(run: Run, x: Tensor, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     run.recipe.modality.save(x.cpu(), path)
-
-
-@contextmanager
-def _named(source: Path) -> Iterator[None]:
-    """Says which file a mistake is in."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def refuse_taken(path: Path) -> None:
     """Raises ValueError where something is there already."""
     if path.exists():
         raise ValueError(f"{path} would be replaced; name another place")
+
+
+@contextmanager
+def named(source: Path) -> Iterator[None]:
+    """Says which file a mistake is in."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def refuse_loss(run: Run, file: str | os.PathLike[str]) -> None:
