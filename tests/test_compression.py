@@ -177,9 +177,7 @@ def test_mistakes_are_told_in_a_sentence_and_write_nothing(
     assert "quality is 2" in refusal(capsys, *compress, own, "--quality", 2, *out)
     (tmp_path / "zero.png").write_bytes(own.read_bytes()[:40])  # the last of those that are named
     assert "zero.png cannot be read" in refusal(capsys, *compress, own, wide, tmp_path / "zero.png", *out)
-    assert "wide.png: a bare payload is of" in refusal(
-        capsys, *compress, own, wide, "--bare", *out
-    )
+    assert "wide.png: a bare payload is of" in refusal(capsys, *compress, own, wide, "--bare", *out)
     assert "own.vqz would be replaced" in refusal(capsys, *compress, own, "--out", z)
     assert "own.vqz would be replaced" in refusal(capsys, *compress, own, "--out", tmp_path)
     assert "name it without .vqz" in refusal(capsys, *compress, own, "--bare", "--out", tmp_path / "none.vqz")
