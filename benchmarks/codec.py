@@ -1,12 +1,12 @@
 """Coded against estimated bits, where the time goes, exactness across machines, and files that are damaged.
 
-    python benchmarks/codec.py --runs RUN ... [--pictures 1000] [--mutations 100000]
+    python benchmarks/codec.py [--runs RUN ...] [--pictures 1000] [--mutations 100000]
 
 For each prior of each run, on held-out pictures in one file: bits a picture that the prior promises and that the file
 has, and seconds of compressing and decompressing in the tokenizer, in the prior and in entropy coding. Then processes
 with other numbers of threads and other instruction sets write and read the same indices, each what each wrote. Then a
 tiny model, trained here, is given mutated and truncated files: each is refused, or what it gives is right, or it says
-what is lost. Writes benchmarks/results/codec.json.
+what is lost. Writes benchmarks/results/codec.json, in which what is not measured this time stays.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ TINY = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", nargs="+", required=True)
+    parser.add_argument("--runs", nargs="*", default=[])
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--mutations", type=int, default=100_000)
     parser.add_argument("--process", nargs=3, help=argparse.SUPPRESS)  # write or read, which of ENVIRONMENTS, a folder
@@ -75,7 +75,8 @@ def main() -> None:
     if given.process:
         process(Run(given.runs[0], "cpu"), *given.process)
         return
-    result: dict[str, Any] = {"machine": machine(), "runs": {}}
+    path = Path(__file__).parent / "results" / "codec.json"
+    result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": {}}
     for folder in given.runs:
         run = Run(folder, "cpu")
         held_out = run.dataset("validation")
@@ -83,10 +84,10 @@ def main() -> None:
         print(run.folder.name)
         rates = {known: rate(run, known, batch.x, batch.side) for known in PRIORS}
         exact = exactness(folder, run.tokenizer.encode(batch.x), batch.side)
-        facts = {"learned": type(run.prior).__name__, "pictures": len(batch.x)}
+        facts = {"machine": machine(), "learned": type(run.prior).__name__, "pictures": len(batch.x)}
         result["runs"][run.folder.name] = facts | {"rates": rates, "exactness": exact}
-    result["mutations"] = mutations(given.mutations)
-    path = Path(__file__).parent / "results" / "codec.json"
+    if given.mutations:
+        result["mutations"] = {"machine": machine()} | mutations(given.mutations)
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 

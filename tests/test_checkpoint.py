@@ -101,6 +101,7 @@ def test_the_folder_holds_two_files_that_anyone_can_read(tmp_path: Path) -> None
         "vqkit.autoencoders.Autoencoder",
         "vqkit.signal.Signal",
     ]
+    assert len({path.stat().st_mode for path in (tmp_path / "tokenizer").iterdir()}) == 1
     weights = (tmp_path / "tokenizer" / "model.safetensors").read_bytes()
     header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
     assert "levels.0.bottleneck.sums" in header

@@ -38,6 +38,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], facts: Mapping[str, s
         config = {**config_of(model), "facts": dict(facts or {})}
         (part / _CONFIG).write_text(json.dumps(config, indent=1) + "\n")
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, part / _WEIGHTS)
+        shutil.copymode(part / _CONFIG, part / _WEIGHTS)  # safetensors would have nobody else read them
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
         if isinstance(error, SafetensorError) and "os error 28" in str(error):  # safetensors tells it as text alone

@@ -43,7 +43,7 @@ def compare_runs(
         samples: how many pictures, at most, evenly spread.
         sheet: how many pictures share a file; of these a classical codec is given one sheet.
         codecs: names of `CLASSICAL`, by default all that can be used here.
-        bare: runs write payloads alone, without a header.
+        bare: runs write payloads alone, without a header, of one picture each.
 
     Raises ValueError where runs do not agree on what they are to be compared on, a picture cannot be read, and where a
     run cannot code it.
@@ -51,6 +51,8 @@ def compare_runs(
     for name, value in (("samples", samples), ("sheet", sheet)):
         if value < 1:
             raise ValueError(f"{name} is {value}; give 1 picture or more")
+    if bare and sheet > 1:
+        raise ValueError("a bare payload holds one picture; leave --bare or --sheet out")
     named, out = named_runs(runs), Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; name a folder, for figures and numbers")

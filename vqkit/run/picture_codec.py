@@ -51,8 +51,6 @@ class RunCodec:
         if not self.bare:
             files = [_file(coder, part, self.run.modality_name) for part in x.split(pictures_per_file)]
             return Coded(files, torch.cat([_decoded(coder, file) for file in files]))
-        if pictures_per_file > 1:
-            raise ValueError("a bare payload holds one picture; leave --bare or --sheet out")
         files = [coder.encode_bare(picture, None) for picture in x]
         return Coded(files, torch.stack([coder.decode_bare(file, None) for file in files]))
 
