@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import math
 import re
 import zlib
@@ -10,11 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from vqkit.codec import Chunk, Header, blocks, read
+from vqkit.codec import Chunk, Codec, Header, Windows, blocks, encode_samples, read
 from vqkit.codec.container import check_of
 from vqkit.codec.entropy import Decoder, Encoder
 from vqkit.codec.tables import unsafe_dithers, weights
+from vqkit.priors import UnigramPrior
+from vqkit.signal import Layout
 
 PAGE = (Path(__file__).parents[2] / "docs" / "file_format.md").read_text()
 
@@ -23,6 +28,9 @@ INDICES = np.arange(12) ** 2 % 5
 LOGITS = -((7 * np.arange(12)[:, None] + 3 * np.arange(5)) % 11) / 10
 LOGITS[1::2, 3] = -np.inf
 DITHERS = (127, 200)
+
+COUNTS = [[8, 4, 2, 1, 0], [6, 3, 0, 0, 0]]
+IN_WINDOWS = np.arange(24).reshape(2, 2, 2, 3) ** 2 % np.array([5, 3])[:, None, None]
 
 
 def written() -> bytes:
@@ -34,10 +42,18 @@ def written() -> bytes:
     return b"".join(blocks(HEADER, chunks))
 
 
-def test_the_file_of_the_page_is_written_byte_by_byte() -> None:
+def written_in_windows() -> bytes:
+    prior = UnigramPrior(Layout(((2, 2),), ((5, 3),)))
+    prior.get_buffer("counts_0").copy_(torch.tensor(COUNTS))
+    coder, windows = Codec(prior), Windows(prior.layout, ((2, 3),), (2,))
+    header = Header("image", 1, (8, 12), 2, "0123456789abcdef", "7e10b976855a36d5", (2,), None, windows.number, 4)
+    return b"".join(blocks(header, encode_samples(coder, windows, header, [(torch.from_numpy(IN_WINDOWS),)])))
+
+
+def test_the_files_of_the_page_are_written_byte_by_byte() -> None:
     blocks_of_hex = re.findall(r"^```\n([0-9a-f\n]+)\n```", PAGE, re.MULTILINE)
     assert not unsafe_dithers(LOGITS)[list(DITHERS)].any()
-    assert [bytes.fromhex(block) for block in blocks_of_hex] == [written()]
+    assert [bytes.fromhex(block) for block in blocks_of_hex] == [written(), written_in_windows()]
 
 
 def test_the_file_of_the_page_is_read_back() -> None:
@@ -54,11 +70,14 @@ def test_the_file_of_the_page_is_read_back() -> None:
 
 class Fields(NamedTuple):
     numbers: list[int]
+    fingerprints: str
+    kept: list[int]
+    labels: list[int]
     chunks: list[tuple[int, int, bytes]]
 
 
 def another_reader(data: bytes) -> Fields:
-    """Reads the file of the page as the page says."""
+    """Reads a file of pictures as the page says."""
     position = 0
 
     def take(count: int) -> bytes:
@@ -75,12 +94,14 @@ def another_reader(data: bytes) -> Fields:
 
     assert take(5) == b"\x89VQZ\x01"
     numbers = [varint() for _ in range(8)]
-    assert take(16).hex() == "0123456789abcdeffedcba9876543210"
-    numbers += [varint() for _ in range(6)]
+    samples, windows, items_per_chunk = numbers[5:]
+    fingerprints = take(16).hex()
+    kept = [varint() for _ in range(varint())]
+    labels = [varint() for _ in range(varint() * samples)]
     seed = zlib.crc32(data[:position])
     assert take(4) == seed.to_bytes(4, "little")
     chunks = []
-    for number in range(math.ceil(numbers[5] * numbers[6] / numbers[7])):
+    for number in range(math.ceil(samples * windows / items_per_chunk)):
         start = position
         length = varint()
         dither, check, payload = take(1)[0], int.from_bytes(take(2), "little"), take(length)
@@ -92,7 +113,7 @@ def another_reader(data: bytes) -> Fields:
     assert take(4) == (position - 4 - start).to_bytes(4, "little")
     assert take(4) == zlib.crc32(data[start : position - 4], seed).to_bytes(4, "little")
     assert position == len(data)
-    return Fields(numbers, chunks)
+    return Fields(numbers, fingerprints, kept, labels, chunks)
 
 
 def another_decoder(payload: bytes, logits: np.ndarray, dither: int) -> list[int]:
@@ -117,16 +138,40 @@ def another_decoder(payload: bytes, logits: np.ndarray, dither: int) -> list[int
     return symbols
 
 
+def another_check(symbols: list[int]) -> int:
+    return zlib.crc32(b"".join(symbol.to_bytes(8, "little") for symbol in symbols)) % 2**16
+
+
 def test_another_implementation_reads_it() -> None:
     fields = another_reader(written())
-    assert fields.numbers == [0, 1, 2, 8, 8, 3, 1, 2, 1, 1, 1, 3, 0, 7]
+    assert fields.numbers == [0, 1, 2, 8, 8, 3, 1, 2] and fields.fingerprints == "0123456789abcdeffedcba9876543210"
+    assert (fields.kept, fields.labels) == ([1], [3, 0, 7])
     indices = [
         another_decoder(payload, logits, dither)
         for (dither, _, payload), logits in zip(fields.chunks, np.split(LOGITS, [8]), strict=True)
     ]
     assert indices[0] + indices[1] == INDICES.tolist()
-    for (_, check, _), part in zip(fields.chunks, indices, strict=True):
-        assert check == zlib.crc32(b"".join(i.to_bytes(8, "little") for i in part)) % 2**16
+    assert [check for _, check, _ in fields.chunks] == [another_check(part) for part in indices]
+
+
+def test_another_implementation_reads_windows_of_codebooks_of_other_sizes() -> None:
+    fields = another_reader(written_in_windows())
+    counted = hashlib.sha256(np.array(COUNTS, "<i8").tobytes()).digest()[:8]
+    assert fields.fingerprints == "0123456789abcdef" + counted.hex()
+    assert (fields.numbers, fields.kept, fields.labels) == ([0, 1, 2, 8, 12, 2, 2, 4], [2], [])
+    ((dither, check, payload),) = fields.chunks
+    rows = [
+        [math.log((n + 1) / (sum(counts) + size)) for n in counts[:size]] + [-math.inf] * (5 - size)
+        for counts, size in zip(COUNTS, (5, 3), strict=True)
+    ]
+    walk = [  # and the second window's last column is beyond the tokens
+        (item // 2, q, row, 2 * (item % 2) + column)
+        for q, item, row, column in itertools.product(range(2), range(4), range(2), range(2))
+        if 2 * (item % 2) + column < 3
+    ]
+    symbols = another_decoder(payload, np.array([rows[q] for _, q, _, _ in walk]), dither)
+    assert check == another_check(symbols)
+    assert dict(zip(walk, symbols, strict=True)) == dict(np.ndenumerate(IN_WINDOWS))
 
 
 def test_another_implementation_decodes_any_logits() -> None:
